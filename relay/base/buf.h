@@ -46,7 +46,8 @@ void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(print
 /* Forgets the content and a past failure, keeps the memory. */
 void buf_reset(struct buf *b);
 void buf_free(struct buf *b);
-/* The content as a NUL-terminated string, borrowed until the next call; NULL if an append failed. */
+/* The content as a NUL-terminated string, borrowed until the next call; NULL if an append failed.
+ */
 const char *buf_cstr(struct buf *b);
 
 #endif

@@ -61,7 +61,7 @@ int err_exit_code(enum err_class class)
 const char *err_class_name(enum err_class class)
 {
     static const char *const names[] = {
-        "none", "usage",   "config", "permission", "unavailable", "row",
+        "none",  "usage",   "config", "permission", "unavailable", "row",
         "topic", "cluster", "fenced", "protocol",   "nomem",       "internal",
     };
     return names[class];

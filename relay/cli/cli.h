@@ -1,0 +1,39 @@
+/* What an operator types: the commands other than `run`, and the parsing that leads to all of them.
+ */
+#ifndef OUTBOX_CLI_CLI_H
+#define OUTBOX_CLI_CLI_H
+
+#include "base/err.h"
+#include "ops/config.h"
+
+enum command {
+    COMMAND_RUN,
+    COMMAND_CHECK,
+    COMMAND_STATUS,
+    COMMAND_CONFIG_PRINT,
+    COMMAND_VERSION,
+    COMMAND_HELP,
+};
+
+struct cli {
+    enum command command;
+    enum command
+        help_for; /* COMMAND_HELP: the command asked about, COMMAND_HELP itself for the whole */
+    bool json;    /* --json of status, check, config print, version */
+    struct config *config; /* loaded for run, check, status, config print; else NULL */
+};
+
+/* Parses the command line, environment and file. `--help` after a command becomes COMMAND_HELP,
+ * `--version` COMMAND_VERSION. Errors: ERR_USAGE, ERR_CONFIG. The caller ends ret by cli_free, also
+ * after an error. */
+int cli_parse(struct cli *ret, int argc, char *const *argv, char *const *environ_, struct err *err);
+void cli_free(struct cli *c);
+
+/* Each prints to stdout (errors by the caller to stderr) and returns the exit code. */
+int cli_help(const struct cli *c);
+int cli_version(const struct cli *c);
+int cli_config_print(const struct cli *c);
+int cli_status(const struct cli *c);
+int cli_check(const struct cli *c);
+
+#endif
