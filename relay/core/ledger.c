@@ -1,0 +1,405 @@
+#include "core/ledger.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SLOT_BITS 24
+#define COUNT_BITS 24
+#define NIL UINT32_MAX
+
+struct entry {
+    struct ledger_item item;
+    uint64_t tag;
+    uint32_t batch;
+    uint32_t prev, next; /* in its state's list; next also chains free slots */
+    uint32_t chain;      /* in its bucket */
+    uint8_t state;
+    bool strict;
+};
+
+struct list {
+    uint32_t head, tail, n;
+};
+
+struct ledger {
+    struct entry *entries;
+    uint32_t max_events;
+    uint64_t max_bytes;
+    uint64_t bytes;
+    uint32_t used; /* slots ever handed out: the rest of the array stays untouched memory */
+    uint32_t free_head;
+    uint32_t count; /* of admissions, in the tag */
+    struct list lists[ENTRY_STATES];
+    uint32_t *buckets;
+    uint32_t mask;
+    int64_t *batch_seqs;
+    unsigned char (*batch_ids)[EVENT_ID_LEN];
+    uint32_t batch_cap;
+};
+
+/* From which state to which an entry may go. */
+static const bool allowed[ENTRY_STATES][ENTRY_STATES] = {
+    [ENTRY_FREE][ENTRY_SENT] = true,        [ENTRY_SENT][ENTRY_DELIVERED] = true,
+    [ENTRY_SENT][ENTRY_FREE] = true,        [ENTRY_SENT][ENTRY_DISOWNED] = true,
+    [ENTRY_DELIVERED][ENTRY_ACKING] = true, [ENTRY_DELIVERED][ENTRY_FREE] = true,
+    [ENTRY_ACKING][ENTRY_DELIVERED] = true, [ENTRY_ACKING][ENTRY_DONE] = true,
+    [ENTRY_ACKING][ENTRY_FREE] = true,      [ENTRY_DONE][ENTRY_FREE] = true,
+    [ENTRY_DISOWNED][ENTRY_FREE] = true,
+};
+
+static uint32_t bucket_of(const struct ledger *l, int64_t seq)
+{
+    return (uint32_t)(((uint64_t)seq * 0x9E3779B97F4A7C15U) >> 32) & l->mask;
+}
+
+int ledger_new(struct ledger **ret, uint32_t max_events, uint64_t max_bytes, struct err *err)
+{
+    struct ledger *l = calloc(1, sizeof *l);
+    uint32_t buckets = 64;
+
+    assert(max_events > 0 && max_events < 1U << SLOT_BITS);
+    if (l == NULL)
+        goto nomem;
+    while (buckets < max_events)
+        buckets *= 2;
+    /* calloc's fresh pages cost nothing until they are touched. */
+    l->entries = calloc(max_events, sizeof *l->entries);
+    l->buckets = malloc(buckets * sizeof *l->buckets);
+    if (l->entries == NULL || l->buckets == NULL)
+        goto nomem;
+    memset(l->buckets, 0xff, buckets * sizeof *l->buckets);
+    l->mask = buckets - 1;
+    l->max_events = max_events;
+    l->max_bytes = max_bytes;
+    l->free_head = NIL;
+    for (int s = 0; s < ENTRY_STATES; s++)
+        l->lists[s] = (struct list){NIL, NIL, 0};
+    *ret = l;
+    return 0;
+
+nomem:
+    ledger_free(l);
+    return err_set(err, ERR_NOMEM, "out of memory for a window of %u events", max_events);
+}
+
+void ledger_free(struct ledger *l)
+{
+    if (l == NULL)
+        return;
+    free(l->entries);
+    free(l->buckets);
+    free(l->batch_seqs);
+    free(l->batch_ids);
+    free(l);
+}
+
+static void list_remove(struct ledger *l, struct list *list, uint32_t slot)
+{
+    struct entry *e = &l->entries[slot];
+
+    if (e->prev == NIL)
+        list->head = e->next;
+    else
+        l->entries[e->prev].next = e->next;
+    if (e->next == NIL)
+        list->tail = e->prev;
+    else
+        l->entries[e->next].prev = e->prev;
+    list->n--;
+}
+
+static void list_append(struct ledger *l, struct list *list, uint32_t slot)
+{
+    struct entry *e = &l->entries[slot];
+
+    e->prev = list->tail;
+    e->next = NIL;
+    if (list->tail == NIL)
+        list->head = slot;
+    else
+        l->entries[list->tail].next = slot;
+    list->tail = slot;
+    list->n++;
+}
+
+static void index_add(struct ledger *l, uint32_t slot)
+{
+    uint32_t *head = &l->buckets[bucket_of(l, l->entries[slot].item.seq)];
+
+    l->entries[slot].chain = *head;
+    *head = slot;
+}
+
+static void index_remove(struct ledger *l, uint32_t slot)
+{
+    uint32_t *at = &l->buckets[bucket_of(l, l->entries[slot].item.seq)];
+
+    while (*at != slot)
+        at = &l->entries[*at].chain;
+    *at = l->entries[slot].chain;
+}
+
+static uint32_t index_find(const struct ledger *l, int64_t seq)
+{
+    uint32_t slot = l->buckets[bucket_of(l, seq)];
+
+    while (slot != NIL && l->entries[slot].item.seq != seq)
+        slot = l->entries[slot].chain;
+    return slot;
+}
+
+static bool in_sink(enum entry_state s)
+{
+    return s == ENTRY_SENT || s == ENTRY_DISOWNED;
+}
+
+static bool indexed(enum entry_state s)
+{
+    return s != ENTRY_FREE && s != ENTRY_DISOWNED;
+}
+
+/* The only place where an entry changes state. */
+static void ledger_move(struct ledger *l, uint32_t slot, enum entry_state to)
+{
+    struct entry *e = &l->entries[slot];
+    enum entry_state from = e->state;
+
+    if (!allowed[from][to])
+        abort(); /* a bug; going on could acknowledge what was not delivered */
+    if (from != ENTRY_FREE)
+        list_remove(l, &l->lists[from], slot);
+    if (indexed(from) && !indexed(to))
+        index_remove(l, slot);
+    if (in_sink(from) && !in_sink(to))
+        l->bytes -= e->item.bytes;
+    e->state = (uint8_t)to;
+    if (to == ENTRY_FREE) {
+        e->tag = 0;
+        e->next = l->free_head;
+        l->free_head = slot;
+        return;
+    }
+    list_append(l, &l->lists[to], slot);
+    if (indexed(to) && !indexed(from))
+        index_add(l, slot);
+    if (in_sink(to) && !in_sink(from))
+        l->bytes += e->item.bytes;
+}
+
+uint32_t ledger_room(const struct ledger *l)
+{
+    return l->max_events - ledger_events(l);
+}
+
+bool ledger_fits(const struct ledger *l, uint32_t bytes)
+{
+    return l->bytes == 0 || l->bytes + bytes <= l->max_bytes;
+}
+
+enum ledger_match ledger_match(const struct ledger *l, int64_t seq,
+                               const unsigned char id[EVENT_ID_LEN])
+{
+    uint32_t slot = index_find(l, seq);
+
+    if (slot == NIL)
+        return LEDGER_ABSENT;
+    return memcmp(l->entries[slot].item.id, id, EVENT_ID_LEN) == 0 ? LEDGER_SAME : LEDGER_OTHER;
+}
+
+bool ledger_replace(struct ledger *l, int64_t seq)
+{
+    uint32_t slot = index_find(l, seq);
+
+    if (slot == NIL)
+        return true;
+    if (l->entries[slot].state == ENTRY_ACKING)
+        return false;
+    ledger_move(l, slot, l->entries[slot].state == ENTRY_SENT ? ENTRY_DISOWNED : ENTRY_FREE);
+    return true;
+}
+
+uint64_t ledger_admit(struct ledger *l, uint16_t epoch, const struct ledger_item *item)
+{
+    uint32_t slot = l->free_head;
+    struct entry *e;
+
+    if (slot != NIL)
+        l->free_head = l->entries[slot].next;
+    else
+        slot = l->used++;
+    e = &l->entries[slot];
+    e->item = *item;
+    e->strict = false;
+    l->count = (l->count + 1) & ((1U << COUNT_BITS) - 1);
+    e->tag = (uint64_t)epoch << (SLOT_BITS + COUNT_BITS) | (uint64_t)l->count << SLOT_BITS | slot;
+    ledger_move(l, slot, ENTRY_SENT);
+    return e->tag;
+}
+
+/* NIL for a tag that is not held. */
+static uint32_t slot_of(const struct ledger *l, uint64_t tag)
+{
+    uint32_t slot = tag & ((1U << SLOT_BITS) - 1);
+
+    if (slot >= l->used || l->entries[slot].state == ENTRY_FREE || l->entries[slot].tag != tag)
+        return NIL;
+    return slot;
+}
+
+const struct ledger_item *ledger_item(const struct ledger *l, uint64_t tag)
+{
+    uint32_t slot = slot_of(l, tag);
+
+    return slot == NIL ? NULL : &l->entries[slot].item;
+}
+
+enum entry_state ledger_state(const struct ledger *l, uint64_t tag)
+{
+    uint32_t slot = slot_of(l, tag);
+
+    return slot == NIL ? ENTRY_FREE : l->entries[slot].state;
+}
+
+void ledger_deliver(struct ledger *l, uint64_t tag)
+{
+    uint32_t slot = slot_of(l, tag);
+
+    if (slot != NIL && in_sink(l->entries[slot].state))
+        ledger_move(l, slot, l->entries[slot].state == ENTRY_SENT ? ENTRY_DELIVERED : ENTRY_FREE);
+}
+
+void ledger_withdraw(struct ledger *l, uint64_t tag)
+{
+    uint32_t slot = slot_of(l, tag);
+
+    if (slot != NIL && in_sink(l->entries[slot].state))
+        ledger_move(l, slot, ENTRY_FREE);
+}
+
+static bool batch_reserve(struct ledger *l, uint32_t max)
+{
+    int64_t *seqs;
+    unsigned char(*ids)[EVENT_ID_LEN];
+
+    if (max <= l->batch_cap)
+        return true;
+    seqs = realloc(l->batch_seqs, max * sizeof *seqs);
+    if (seqs == NULL)
+        return false;
+    l->batch_seqs = seqs;
+    ids = realloc(l->batch_ids, max * sizeof *ids);
+    if (ids == NULL)
+        return false;
+    l->batch_ids = ids;
+    l->batch_cap = max;
+    return true;
+}
+
+bool ledger_take(struct ledger *l, uint32_t number, uint32_t max, struct ledger_batch *ret)
+{
+    uint32_t slot = l->lists[ENTRY_DELIVERED].head;
+    uint32_t n = 0;
+    bool strict;
+
+    if (slot == NIL || !batch_reserve(l, max))
+        return false; /* without memory they stay delivered, and the next tick tries again */
+    strict = l->entries[slot].strict;
+    while (slot != NIL && n < max && l->entries[slot].strict == strict) {
+        struct entry *e = &l->entries[slot];
+        uint32_t next = e->next;
+
+        l->batch_seqs[n] = e->item.seq;
+        memcpy(l->batch_ids[n++], e->item.id, EVENT_ID_LEN);
+        e->batch = number;
+        ledger_move(l, slot, ENTRY_ACKING);
+        slot = next;
+    }
+    *ret = (struct ledger_batch){
+        .number = number,
+        .n = n,
+        .strict = strict,
+        .seqs = l->batch_seqs,
+        .ids = (const unsigned char(*)[EVENT_ID_LEN])l->batch_ids,
+    };
+    return true;
+}
+
+/* Moves every entry of a state, or of one batch of it, on. */
+static uint32_t move_all(struct ledger *l, enum entry_state from, enum entry_state to,
+                         const uint32_t *batch)
+{
+    uint32_t slot = l->lists[from].head;
+    uint32_t n = 0;
+
+    while (slot != NIL) {
+        uint32_t next = l->entries[slot].next;
+
+        if (batch == NULL || l->entries[slot].batch == *batch) {
+            ledger_move(l, slot, to);
+            n++;
+        } else if (n > 0) {
+            break; /* batches lie one behind the other */
+        }
+        slot = next;
+    }
+    return n;
+}
+
+uint32_t ledger_acked(struct ledger *l, uint32_t number, bool remember)
+{
+    return move_all(l, ENTRY_ACKING, remember ? ENTRY_DONE : ENTRY_FREE, &number);
+}
+
+void ledger_unack(struct ledger *l, uint32_t number)
+{
+    (void)move_all(l, ENTRY_ACKING, ENTRY_DELIVERED, &number);
+}
+
+void ledger_forget_done(struct ledger *l)
+{
+    (void)move_all(l, ENTRY_DONE, ENTRY_FREE, NULL);
+}
+
+void ledger_ack_lost(struct ledger *l)
+{
+    static const enum entry_state held[] = {ENTRY_SENT, ENTRY_DELIVERED};
+
+    (void)move_all(l, ENTRY_ACKING, ENTRY_DELIVERED, NULL);
+    for (size_t i = 0; i < sizeof held / sizeof *held; i++)
+        for (uint32_t s = l->lists[held[i]].head; s != NIL; s = l->entries[s].next)
+            l->entries[s].strict = true;
+}
+
+uint32_t ledger_forget_sent(struct ledger *l)
+{
+    (void)move_all(l, ENTRY_DISOWNED, ENTRY_FREE, NULL);
+    return move_all(l, ENTRY_SENT, ENTRY_FREE, NULL);
+}
+
+void ledger_disown(struct ledger *l)
+{
+    (void)move_all(l, ENTRY_SENT, ENTRY_DISOWNED, NULL);
+    (void)move_all(l, ENTRY_DELIVERED, ENTRY_FREE, NULL);
+    (void)move_all(l, ENTRY_ACKING, ENTRY_FREE, NULL);
+    (void)move_all(l, ENTRY_DONE, ENTRY_FREE, NULL);
+}
+
+uint32_t ledger_count(const struct ledger *l, enum entry_state state)
+{
+    return l->lists[state].n;
+}
+
+uint32_t ledger_events(const struct ledger *l)
+{
+    uint32_t n = 0;
+
+    for (int s = ENTRY_FREE + 1; s < ENTRY_STATES; s++)
+        n += l->lists[s].n;
+    return n;
+}
+
+uint64_t ledger_bytes(const struct ledger *l)
+{
+    return l->bytes;
+}

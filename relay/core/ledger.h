@@ -1,0 +1,110 @@
+/*
+ * What is in flight, from the moment a row is admitted until its acknowledgement is certain. A tag
+ * is epoch + count + slot, never a pointer: a late report of an older epoch, or of a slot that was
+ * used again, finds nothing. One function (ledger_move) changes an entry's state.
+ *
+ *   SENT -> DELIVERED -> ACKING -> DONE -> (free)
+ *     |         ^__________|  the acknowledgement's connection was lost
+ *     |-> (free)    failed, or its producer is gone: the row is read again
+ *     `-> DISOWNED  its row is no longer ours; only the report is awaited
+ *
+ * DONE entries are remembered until no read is on its way that may still see their rows.
+ */
+#ifndef OUTBOX_CORE_LEDGER_H
+#define OUTBOX_CORE_LEDGER_H
+
+#include "base/err.h"
+#include "core/event.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum entry_state {
+    ENTRY_FREE,
+    ENTRY_SENT,
+    ENTRY_DELIVERED,
+    ENTRY_ACKING,
+    ENTRY_DONE,
+    ENTRY_DISOWNED,
+    ENTRY_STATES,
+};
+
+struct ledger;
+
+struct ledger_item {
+    int64_t seq;
+    unsigned char id[EVENT_ID_LEN];
+    uint32_t topic;
+    uint32_t bytes; /* what it weighs in the sink's queue */
+    int64_t created_us;
+};
+
+/* How a row that was read relates to what is held. */
+enum ledger_match {
+    LEDGER_ABSENT,
+    LEDGER_SAME,  /* this event is in flight, or was acknowledged while the read was on its way */
+    LEDGER_OTHER, /* another event holds this seq: the sequence began again */
+};
+
+/* max_events bounds all entries, max_bytes those in the sink. The caller owns *ret. ERR_NOMEM. */
+int ledger_new(struct ledger **ret, uint32_t max_events, uint64_t max_bytes, struct err *err);
+void ledger_free(struct ledger *l);
+
+/* Free places for events; room in bytes. A window that holds no bytes takes one event of any size.
+ */
+uint32_t ledger_room(const struct ledger *l);
+bool ledger_fits(const struct ledger *l, uint32_t bytes);
+
+enum ledger_match ledger_match(const struct ledger *l, int64_t seq,
+                               const unsigned char id[EVENT_ID_LEN]);
+/* Lets go of the other event under this seq; false when its acknowledgement is on its way (wait).
+ */
+bool ledger_replace(struct ledger *l, int64_t seq);
+
+/* Admits a row that was not held, with room checked by the caller; returns its tag. */
+uint64_t ledger_admit(struct ledger *l, uint16_t epoch, const struct ledger_item *item);
+
+/* The entry of a report, or NULL for a tag that is no longer known. Borrowed until the next change.
+ */
+const struct ledger_item *ledger_item(const struct ledger *l, uint64_t tag);
+enum entry_state ledger_state(const struct ledger *l, uint64_t tag);
+
+/* Its delivery report said yes. */
+void ledger_deliver(struct ledger *l, uint64_t tag);
+/* It was not delivered: forgotten, to be read again. */
+void ledger_withdraw(struct ledger *l, uint64_t tag);
+
+/* One batch to acknowledge. strict: the connection was lost since they were admitted, so that seq
+ * alone no longer names them; match id too. Never mixes strict with others. */
+struct ledger_batch {
+    uint32_t number; /* the caller's */
+    uint32_t n;
+    bool strict;
+    const int64_t *seqs; /* borrowed until the next take */
+    const unsigned char (*ids)[EVENT_ID_LEN];
+};
+/* Moves up to max delivered entries, oldest first, to ACKING under this number; false if there are
+ * none. */
+bool ledger_take(struct ledger *l, uint32_t number, uint32_t max, struct ledger_batch *ret);
+/* The batch is certain. remember: a read is on its way that may still see the rows. Returns how
+ * many. */
+uint32_t ledger_acked(struct ledger *l, uint32_t number, bool remember);
+/* The batch failed: DELIVERED again. */
+void ledger_unack(struct ledger *l, uint32_t number);
+
+/* No read is on its way any more: forgets DONE. */
+void ledger_forget_done(struct ledger *l);
+/* The acknowledgement's connection was lost: ACKING is DELIVERED again, and all held is strict. */
+void ledger_ack_lost(struct ledger *l);
+/* The producer is gone, with what was in it: forgets SENT and DISOWNED. Returns how many SENT. */
+uint32_t ledger_forget_sent(struct ledger *l);
+/* The rows are no longer ours (another owner, another server, a truncated table): forgets all but
+ * what the sink still holds, whose reports then count for nothing. */
+void ledger_disown(struct ledger *l);
+
+uint32_t ledger_count(const struct ledger *l, enum entry_state state);
+uint32_t ledger_events(const struct ledger *l); /* all entries */
+uint64_t ledger_bytes(const struct ledger *l);
+
+#endif

@@ -1,0 +1,494 @@
+#include "core/pipeline_state.h"
+
+#include <stdlib.h>
+
+/* Acknowledgements wait this long for company: nobody waits for them but the window. */
+static const int64_t ack_delay_ms = 20;
+/* So many may be on their way: one runs while the next one travels. */
+static const uint32_t ack_batches_max = 2;
+/* After an event was refused, what is in flight gets this long to report. */
+static const int64_t halt_grace_ms = 5000;
+static const uint32_t first_page = 256;
+
+int pipeline_new(struct pipeline **ret, const struct pipeline_options *options, struct err *err)
+{
+    struct pipeline *p = calloc(1, sizeof *p);
+    int rc;
+
+    if (p == NULL)
+        return err_set(err, ERR_NOMEM, "out of memory");
+    rc = ledger_new(&p->ledger, options->window_events, options->window_bytes, err);
+    if (rc != 0) {
+        free(p);
+        return rc;
+    }
+    p->options = *options;
+    p->topics.seed = options->seed;
+    p->sleeper = sleeper_of(options->poll_interval_ms);
+    p->rebuild_backoff = backoff_of(50, 10000, options->seed ^ 1);
+    p->ack_backoff = backoff_of(50, 5000, options->seed ^ 2);
+    p->page_cap = first_page;
+    p->row_bytes = 1024;
+    p->delivered_since = -1;
+    p->reported_at = -1;
+    p->epoch = 1;
+    pipeline_start_over(p);
+    *ret = p;
+    return 0;
+}
+
+void pipeline_free(struct pipeline *p)
+{
+    if (p == NULL)
+        return;
+    ledger_free(p->ledger);
+    topics_free(&p->topics);
+    cursor_free(&p->cursor);
+    free(p);
+}
+
+void pipeline_start_over(struct pipeline *p)
+{
+    p->start_over = true;
+    p->sweeping = false;
+    p->caught_up = false;
+}
+
+/* ---- what may be done now ---- */
+
+static bool has_room(const struct pipeline *p)
+{
+    uint32_t least = p->options.window_events / 8;
+    uint64_t bytes = ledger_bytes(p->ledger);
+
+    if (least > p->options.page_events)
+        least = p->options.page_events;
+    if (least == 0)
+        least = 1;
+    if (ledger_room(p->ledger) < least)
+        return false;
+    return bytes == 0 || bytes + p->options.window_bytes / 8 <= p->options.window_bytes;
+}
+
+/* All that reading needs, apart from the time and a read that is on its way. */
+static bool can_read(const struct pipeline *p)
+{
+    return p->owned && p->source_up && p->kafka_up && p->sink == SINK_READY &&
+           p->stopping == STOP_NONE && has_room(p);
+}
+
+static bool waits_for_topic(const struct pipeline *p)
+{
+    uint32_t unanswered = p->topics.counts[TOPIC_ASKED];
+
+    for (uint32_t i = 0; unanswered == 0 && p->topics.counts[TOPIC_UNKNOWN] > 0 && i < p->topics.n;
+         i++)
+        unanswered += p->topics.list[i].state == TOPIC_UNKNOWN && p->topics.list[i].wanted;
+    return unanswered > 0;
+}
+
+static int64_t read_at(const struct pipeline *p)
+{
+    if (!can_read(p) || p->reading || waits_for_topic(p))
+        return INT64_MAX;
+    return p->caught_up ? p->sleeper.next_read_at : INT64_MIN;
+}
+
+static int64_t ack_due_at(const struct pipeline *p)
+{
+    uint32_t delivered = ledger_count(p->ledger, ENTRY_DELIVERED);
+    uint32_t enough = p->options.window_events / 8;
+    int64_t at;
+
+    if (!p->owned || !p->ack_up || delivered == 0 || p->batches >= ack_batches_max)
+        return INT64_MAX;
+    if (enough > p->options.ack_events)
+        enough = p->options.ack_events;
+    at = delivered >= enough || p->stopping != STOP_NONE ? INT64_MIN
+                                                         : p->delivered_since + ack_delay_ms;
+    return at > p->ack_at ? at : p->ack_at;
+}
+
+static int64_t exit_at(const struct pipeline *p)
+{
+    if (p->stopping == STOP_NONE || p->exited)
+        return INT64_MAX;
+    if (!p->owned || ledger_events(p->ledger) == ledger_count(p->ledger, ENTRY_DONE))
+        return INT64_MIN;
+    return p->stop_deadline;
+}
+
+static uint32_t page_limit(const struct pipeline *p)
+{
+    uint64_t bytes = ledger_bytes(p->ledger);
+    uint64_t room = bytes < p->options.window_bytes ? p->options.window_bytes - bytes : 1;
+    uint64_t limit;
+
+    if (room > p->options.page_bytes)
+        room = p->options.page_bytes;
+    limit = room / (p->row_bytes + 1);
+    if (limit > p->page_cap)
+        limit = p->page_cap;
+    if (limit > ledger_room(p->ledger))
+        limit = ledger_room(p->ledger);
+    return limit == 0 ? 1 : (uint32_t)limit;
+}
+
+static void begin_read(struct pipeline *p, int64_t now, struct action *ret)
+{
+    if (p->start_over) {
+        cursor_start_over(&p->cursor);
+        topics_release(&p->topics);
+        p->start_over = false;
+        p->swept_at = now;
+        p->found = 0;
+    }
+    p->limit = page_limit(p);
+    p->reading = true;
+    p->cut = false;
+    sleeper_read_sent(&p->sleeper);
+    ret->kind = ACTION_READ;
+    cursor_next(&p->cursor, p->limit, &ret->read);
+}
+
+void pipeline_next(struct pipeline *p, int64_t now, struct action *ret)
+{
+    int64_t at;
+    int64_t topic;
+
+    ret->kind = ACTION_NONE;
+    if (!can_read(p))
+        sleeper_suspend(&p->sleeper, now);
+    if (exit_at(p) <= now) {
+        p->exited = true;
+        ret->kind = ACTION_EXIT;
+        return;
+    }
+    if (ack_due_at(p) <= now &&
+        ledger_take(p->ledger, p->batch + 1, p->options.ack_events, &ret->ack)) {
+        p->batch++;
+        p->batches++;
+        p->delivered_since = now;
+        ret->kind = ACTION_ACK;
+        return;
+    }
+    if (p->sink == SINK_FATAL && p->owned && p->stopping == STOP_NONE && p->rebuild_at <= now) {
+        p->sink = SINK_REBUILDING;
+        ret->kind = ACTION_REBUILD;
+        return;
+    }
+    topic = p->owned && p->sink == SINK_READY && p->kafka_up && p->stopping == STOP_NONE
+                ? topics_due(&p->topics, now, &at)
+                : -1;
+    if (topic >= 0) {
+        bool first = p->topics.list[topic].state == TOPIC_UNKNOWN;
+
+        topics_move(&p->topics, (uint32_t)topic, first ? TOPIC_ASKED : TOPIC_RETRYING);
+        ret->kind = ACTION_LOOKUP;
+        ret->topic = (uint32_t)topic;
+        return;
+    }
+    if (read_at(p) <= now)
+        begin_read(p, now, ret);
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+int64_t pipeline_deadline(const struct pipeline *p, int64_t now)
+{
+    int64_t at = earlier(read_at(p), earlier(ack_due_at(p), exit_at(p)));
+    int64_t topic_at;
+
+    if (p->sink == SINK_FATAL && p->owned)
+        at = earlier(at, p->rebuild_at);
+    if (p->owned && p->sink == SINK_READY && p->kafka_up) {
+        if (topics_due(&p->topics, now, &topic_at) >= 0)
+            topic_at = now;
+        at = earlier(at, topic_at);
+    }
+    return at;
+}
+
+/* ---- ownership ---- */
+
+void pipeline_own(struct pipeline *p, int64_t now, bool continued)
+{
+    p->owned = true;
+    if (!continued)
+        ledger_disown(p->ledger);
+    if (p->sink == SINK_GONE) {
+        p->sink = SINK_FATAL;
+        p->rebuild_at = now;
+    }
+    pipeline_start_over(p);
+}
+
+void pipeline_disown(struct pipeline *p, int64_t now)
+{
+    if (!p->owned)
+        return;
+    p->owned = false;
+    p->sink = SINK_GONE;
+    pipeline_new_epoch(p, now);
+}
+
+void pipeline_rows_gone(struct pipeline *p, int64_t now)
+{
+    (void)now;
+    ledger_disown(p->ledger);
+    p->batches = 0;
+    p->batch++; /* answers to older batches find nothing */
+    pipeline_start_over(p);
+}
+
+/* ---- reading ---- */
+
+void pipeline_source_up(struct pipeline *p, int64_t now)
+{
+    p->source_up = true;
+    pipeline_start_over(p);
+    sleeper_wake(&p->sleeper, now);
+}
+
+void pipeline_source_lost(struct pipeline *p, int64_t now)
+{
+    p->source_up = false;
+    p->reading = false;
+    ledger_forget_done(p->ledger);
+    pipeline_start_over(p);
+    pipeline_set_notify(p, now, false);
+}
+
+int pipeline_read_header(struct pipeline *p, const struct slice *snapshot, bool has_max,
+                         int64_t max_seq, struct err *err)
+{
+    return cursor_header(&p->cursor, snapshot, has_max, max_seq, err);
+}
+
+static enum verdict cut(struct pipeline *p)
+{
+    p->cut = true;
+    return VERDICT_CUT;
+}
+
+/* Whether the row's topic lets it go. */
+static enum verdict topic_verdict(struct pipeline *p, int64_t now, uint32_t index)
+{
+    struct topic *topic = &p->topics.list[index];
+
+    switch (topic->state) {
+    case TOPIC_READY:
+        return VERDICT_PUT;
+    case TOPIC_UNKNOWN:
+        if (!topic->wanted) {
+            topic->wanted = true;
+            topic->ask_at = now;
+        }
+        return VERDICT_CUT;
+    case TOPIC_ASKED:
+        return VERDICT_CUT;
+    case TOPIC_AWAY:
+    case TOPIC_RETRYING:
+    case TOPIC_RELEASED:
+    case TOPIC_STATES:
+        break;
+    }
+    return VERDICT_HOLD;
+}
+
+static void learn_size(struct pipeline *p, uint32_t bytes)
+{
+    int64_t off = (int64_t)bytes - (int64_t)p->row_bytes;
+
+    /* Quick up, slow down: too small a page costs a round trip, too large a one costs memory. */
+    p->row_bytes = (uint64_t)((int64_t)p->row_bytes + off / (off > 0 ? 4 : 64));
+}
+
+enum verdict pipeline_row(struct pipeline *p, int64_t now, const struct pipeline_row *row,
+                          uint64_t *ret_tag, struct err *err)
+{
+    enum ledger_match match;
+    enum verdict v;
+
+    if (p->cut || p->start_over || !p->reading || p->stopping != STOP_NONE || !p->owned ||
+        p->sink != SINK_READY)
+        return cut(p);
+    match = ledger_match(p->ledger, row->item.seq, row->item.id);
+    if (match == LEDGER_SAME) {
+        cursor_advance(&p->cursor, row->item.seq);
+        return VERDICT_SKIP;
+    }
+    if (match == LEDGER_OTHER && !ledger_replace(p->ledger, row->item.seq))
+        return cut(p);
+    if (row->invalid) {
+        pipeline_halt(p, now);
+        return VERDICT_INVALID;
+    }
+    learn_size(p, row->item.bytes);
+    if (topics_reserve(&p->topics, row->item.topic, err) != 0)
+        return cut(p);
+    v = topic_verdict(p, now, row->item.topic);
+    if (v == VERDICT_CUT || (v == VERDICT_PUT && (ledger_room(p->ledger) == 0 ||
+                                                  !ledger_fits(p->ledger, row->item.bytes))))
+        return cut(p);
+    cursor_advance(&p->cursor, row->item.seq);
+    if (v == VERDICT_HOLD) {
+        p->topics.list[row->item.topic].held++;
+        return v;
+    }
+    if (p->sweeping && cursor_is_stray(&p->cursor, row->xid))
+        p->strays++;
+    if (ledger_count(p->ledger, ENTRY_SENT) == 0)
+        p->reported_at = now;
+    p->topics.list[row->item.topic].inflight++;
+    p->found++;
+    *ret_tag = ledger_admit(p->ledger, p->epoch, &row->item);
+    return VERDICT_PUT;
+}
+
+void pipeline_read_end(struct pipeline *p, int64_t now, uint32_t rows, bool ok)
+{
+    if (!p->reading)
+        return;
+    p->reading = false;
+    ledger_forget_done(p->ledger);
+    if (p->start_over)
+        return;
+    if (ok && !p->cut && rows >= p->limit && p->page_cap < p->options.page_events)
+        p->page_cap =
+            p->page_cap * 4 < p->options.page_events ? p->page_cap * 4 : p->options.page_events;
+    if (!cursor_page_end(&p->cursor, ok && !p->cut && rows < p->limit)) {
+        p->caught_up = false;
+        return;
+    }
+    p->caught_up = true;
+    sleeper_read_done(&p->sleeper, now, p->found);
+    p->found = 0;
+    if (p->sweeping)
+        p->sweeping = false;
+    if (now - p->swept_at >= p->options.sweep_interval_ms) {
+        bool caught_up = p->caught_up;
+
+        pipeline_start_over(p);
+        p->sweeping = true;
+        p->caught_up = caught_up; /* no hurry: with the next read that is due */
+    }
+}
+
+/* ---- waking ---- */
+
+void pipeline_set_notify(struct pipeline *p, int64_t now, bool can_notify)
+{
+    sleeper_set_notify(&p->sleeper, now, can_notify);
+}
+
+void pipeline_notified(struct pipeline *p, int64_t now)
+{
+    sleeper_wake(&p->sleeper, now);
+}
+
+bool pipeline_wants_lock(const struct pipeline *p)
+{
+    return can_read(p) && sleeper_wants_lock(&p->sleeper);
+}
+
+bool pipeline_asleep(const struct pipeline *p)
+{
+    return p->sleeper.state == SLEEP_ASLEEP;
+}
+
+void pipeline_lock_granted(struct pipeline *p, int64_t now)
+{
+    sleeper_granted(&p->sleeper, now);
+}
+
+void pipeline_lock_lost(struct pipeline *p, int64_t now)
+{
+    sleeper_lock_lost(&p->sleeper, now);
+}
+
+/* ---- acknowledging ---- */
+
+void pipeline_ack_up(struct pipeline *p, int64_t now)
+{
+    p->ack_up = true;
+    p->ack_at = now;
+}
+
+void pipeline_ack_lost(struct pipeline *p, int64_t now)
+{
+    p->ack_up = false;
+    p->batches = 0;
+    p->delivered_since = now;
+    ledger_ack_lost(p->ledger);
+}
+
+uint32_t pipeline_acked(struct pipeline *p, int64_t now, uint32_t batch, enum ack_result result)
+{
+    if (p->batches > 0)
+        p->batches--;
+    if (result == ACK_DONE) {
+        backoff_reset(&p->ack_backoff);
+        return ledger_acked(p->ledger, batch, p->reading);
+    }
+    ledger_unack(p->ledger, batch);
+    p->ack_at = now + backoff_next(&p->ack_backoff);
+    return 0;
+}
+
+/* ---- ending ---- */
+
+void pipeline_stop(struct pipeline *p, int64_t now, int64_t deadline)
+{
+    (void)now;
+    if (p->stopping != STOP_NONE)
+        return;
+    p->stopping = STOP_DRAIN;
+    p->stop_deadline = deadline;
+}
+
+void pipeline_halt(struct pipeline *p, int64_t now)
+{
+    p->cut = true;
+    if (p->stopping == STOP_HALT)
+        return;
+    p->stopping = STOP_HALT;
+    p->stop_deadline = now + halt_grace_ms;
+}
+
+enum stop_reason pipeline_stopping(const struct pipeline *p)
+{
+    return p->stopping;
+}
+
+void pipeline_view(const struct pipeline *p, struct pipeline_view *ret)
+{
+    *ret = (struct pipeline_view){
+        .owned = p->owned,
+        .source_up = p->source_up,
+        .ack_up = p->ack_up,
+        .kafka_up = p->kafka_up,
+        .sink_ready = p->sink == SINK_READY,
+        .caught_up = p->caught_up,
+        .inflight_events = ledger_events(p->ledger) - ledger_count(p->ledger, ENTRY_DONE),
+        .sent = ledger_count(p->ledger, ENTRY_SENT),
+        .delivered =
+            ledger_count(p->ledger, ENTRY_DELIVERED) + ledger_count(p->ledger, ENTRY_ACKING),
+        .inflight_bytes = ledger_bytes(p->ledger),
+        .topics_away = p->topics.counts[TOPIC_AWAY] + p->topics.counts[TOPIC_RETRYING] +
+                       p->topics.counts[TOPIC_RELEASED],
+        .strays = p->strays,
+        .waiting_since = ledger_count(p->ledger, ENTRY_SENT) > 0 ? p->reported_at : -1,
+    };
+    for (uint32_t i = 0; ret->topics_away > 0 && i < p->topics.n; i++)
+        ret->held += p->topics.list[i].held;
+}
+
+enum topic_state pipeline_topic_state(const struct pipeline *p, uint32_t topic, uint64_t *ret_held)
+{
+    *ret_held = topic < p->topics.n ? p->topics.list[topic].held : 0;
+    return topic < p->topics.n ? p->topics.list[topic].state : TOPIC_UNKNOWN;
+}

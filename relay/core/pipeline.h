@@ -1,0 +1,157 @@
+/*
+ * The relay's mind, without I/O, clock or log: inputs in (a row, a report, a lost connection, the
+ * time), actions out (read this page, put this record, acknowledge these). relay.c carries the
+ * actions out on real servers; the simulation does so on imagined ones, through millions of faults.
+ *
+ * Every call takes now, in milliseconds of a clock that never steps. After any input, call
+ * pipeline_next until it returns ACTION_NONE, then again at pipeline_deadline.
+ */
+#ifndef OUTBOX_CORE_PIPELINE_H
+#define OUTBOX_CORE_PIPELINE_H
+
+#include "core/cursor.h"
+#include "core/failure.h"
+#include "core/ledger.h"
+#include "core/topics.h"
+
+struct pipeline;
+
+struct pipeline_options {
+    uint32_t window_events;
+    uint64_t window_bytes;
+    uint32_t page_events; /* rows a read may ask for */
+    uint64_t page_bytes;  /* and about how many bytes */
+    uint32_t ack_events;  /* rows an acknowledgement carries at most */
+    int64_t poll_interval_ms;
+    int64_t sweep_interval_ms;
+    uint64_t seed; /* of the jitter */
+};
+
+enum action_kind {
+    ACTION_NONE,
+    ACTION_READ,    /* read; answer with rows, then pipeline_read_end */
+    ACTION_ACK,     /* delete or mark; answer with pipeline_acked */
+    ACTION_LOOKUP,  /* topic; answer with pipeline_topic */
+    ACTION_REBUILD, /* make a new producer; answer with pipeline_sink_rebuilt */
+    ACTION_EXIT,    /* drained or halted; once */
+};
+
+struct action {
+    enum action_kind kind;
+    struct read_request read;
+    struct ledger_batch ack;
+    uint32_t topic;
+};
+
+/* A row as the pipeline needs to know it. */
+struct pipeline_row {
+    struct ledger_item item;
+    uint64_t xid;
+    bool invalid; /* it cannot become a record; item.topic means nothing */
+};
+
+enum verdict {
+    VERDICT_PUT,  /* hand it to the sink with this tag; a report must follow, or pipeline_put_failed
+                   */
+    VERDICT_SKIP, /* in flight or acknowledged already */
+    VERDICT_HOLD, /* its topic is away: it is read again later */
+    VERDICT_CUT,  /* no room, or not now: this row and the rest of the page are read again */
+    VERDICT_INVALID, /* the row's own fault: the pipeline halts at it */
+};
+
+enum ack_result {
+    ACK_DONE,
+    ACK_FAILED, /* not carried out: tried again after a while */
+    ACK_VOID,   /* fenced: the caller finds out by whom, then calls pipeline_disown or
+                   pipeline_rows_gone */
+};
+
+enum stop_reason {
+    STOP_NONE,
+    STOP_DRAIN, /* asked to: what is in flight is finished first */
+    STOP_HALT,  /* an event was refused and the policy says halt */
+};
+
+/* The caller owns *ret. ERR_NOMEM. */
+int pipeline_new(struct pipeline **ret, const struct pipeline_options *options, struct err *err);
+void pipeline_free(struct pipeline *p);
+
+void pipeline_next(struct pipeline *p, int64_t now, struct action *ret);
+/* When pipeline_next may have something again, INT64_MAX for "only after an input". */
+int64_t pipeline_deadline(const struct pipeline *p, int64_t now);
+
+/* Ownership. continued: the lease has the epoch it had when it was last held, so nobody came
+ * between and what was delivered may still be acknowledged. */
+void pipeline_own(struct pipeline *p, int64_t now, bool continued);
+/* The producer is being discarded; the delivered rows are kept until pipeline_own tells. */
+void pipeline_disown(struct pipeline *p, int64_t now);
+/* The rows that the ledger knows are gone or another server's (TRUNCATE, a fail-over). */
+void pipeline_rows_gone(struct pipeline *p, int64_t now);
+
+/* The connection for reads. */
+void pipeline_source_up(struct pipeline *p, int64_t now);
+void pipeline_source_lost(struct pipeline *p, int64_t now);
+/* The page's own snapshot and max(seq), before its rows, when read.opens. */
+int pipeline_read_header(struct pipeline *p, const struct slice *snapshot, bool has_max,
+                         int64_t max_seq, struct err *err);
+enum verdict pipeline_row(struct pipeline *p, int64_t now, const struct pipeline_row *row,
+                          uint64_t *ret_tag, struct err *err);
+/* rows: how many rows the server sent. ok: false when the read failed part-way. */
+void pipeline_read_end(struct pipeline *p, int64_t now, uint32_t rows, bool ok);
+
+/* Wake-up. */
+void pipeline_set_notify(struct pipeline *p, int64_t now, bool can_notify);
+void pipeline_notified(struct pipeline *p, int64_t now);
+bool pipeline_wants_lock(const struct pipeline *p);
+bool pipeline_asleep(const struct pipeline *p);
+void pipeline_lock_granted(struct pipeline *p, int64_t now);
+void pipeline_lock_lost(struct pipeline *p, int64_t now);
+
+/* Acknowledgement. */
+void pipeline_ack_up(struct pipeline *p, int64_t now);
+void pipeline_ack_lost(struct pipeline *p, int64_t now);
+/* Returns how many rows became certain. */
+uint32_t pipeline_acked(struct pipeline *p, int64_t now, uint32_t batch, enum ack_result result);
+
+/* The sink. */
+void pipeline_kafka(struct pipeline *p, int64_t now, bool up);
+/* known: may be produced to. away: refused (unknown, not authorised); neither: no answer, asked
+ * again. */
+enum topic_answer {
+    TOPIC_KNOWN,
+    TOPIC_REFUSED,
+    TOPIC_NO_ANSWER,
+};
+void pipeline_topic(struct pipeline *p, int64_t now, uint32_t topic, enum topic_answer answer);
+/* False for a report that is no longer awaited; else *ret_item is the row's. */
+bool pipeline_report(struct pipeline *p, int64_t now, uint64_t tag, enum delivery what,
+                     struct ledger_item *ret_item);
+/* The sink did not take a row that was to be put (VERDICT_PUT): what says why. DELIVERY_LOST: try
+ * it again later. */
+void pipeline_put_failed(struct pipeline *p, int64_t now, uint64_t tag, enum delivery what);
+void pipeline_sink_fatal(struct pipeline *p, int64_t now);
+void pipeline_sink_rebuilt(struct pipeline *p, int64_t now, bool ok);
+
+/* Finish what is in flight, at most until deadline, then ACTION_EXIT. */
+void pipeline_stop(struct pipeline *p, int64_t now, int64_t deadline);
+enum stop_reason pipeline_stopping(const struct pipeline *p);
+
+/* What the operator is shown. */
+struct pipeline_view {
+    bool owned, source_up, ack_up, kafka_up;
+    bool sink_ready;
+    bool caught_up;           /* the last read found nothing more */
+    uint32_t inflight_events; /* all that is held */
+    uint32_t sent;            /* of these, awaiting a delivery report */
+    uint32_t delivered;       /* of these, awaiting acknowledgement */
+    uint64_t inflight_bytes;
+    uint32_t topics_away;
+    uint64_t held;   /* rows passed over since their topic went away */
+    uint64_t strays; /* found by sweeps, in all */
+    int64_t
+        waiting_since; /* the sink has had records since then without a report; -1: it has none */
+};
+void pipeline_view(const struct pipeline *p, struct pipeline_view *ret);
+enum topic_state pipeline_topic_state(const struct pipeline *p, uint32_t topic, uint64_t *ret_held);
+
+#endif

@@ -1,0 +1,108 @@
+#include "core/sleeper.h"
+
+/* Between two reads that do find rows: short enough for a latency of a few ms, long enough that
+ * reads share their cost. */
+static const int64_t busy_gap_ms = 1;
+/* Without rows for so long before sleeping: a steady trickle must not take and give the lock all
+ * the time. */
+static const int64_t linger_ms = 20;
+
+static void schedule(struct sleeper *s, int64_t at)
+{
+    s->next_read_at = at;
+}
+
+static void awake(struct sleeper *s)
+{
+    s->state = SLEEP_AWAKE;
+    s->confirming = false;
+    s->gap_ms = busy_gap_ms;
+    s->idle_since = -1;
+}
+
+struct sleeper sleeper_of(int64_t poll_interval_ms)
+{
+    struct sleeper s = {.poll_interval_ms = poll_interval_ms};
+
+    awake(&s);
+    return s;
+}
+
+void sleeper_set_notify(struct sleeper *s, int64_t now, bool can_notify)
+{
+    s->can_notify = can_notify;
+    awake(s);
+    schedule(s, now);
+}
+
+void sleeper_wake(struct sleeper *s, int64_t now)
+{
+    awake(s);
+    if (s->next_read_at > now)
+        schedule(s, now);
+}
+
+void sleeper_suspend(struct sleeper *s, int64_t now)
+{
+    if (s->state != SLEEP_AWAKE)
+        sleeper_wake(s, now);
+}
+
+void sleeper_granted(struct sleeper *s, int64_t now)
+{
+    if (s->state != SLEEP_ASKING)
+        return;
+    s->state = SLEEP_CONFIRMING;
+    s->confirming = false;
+    schedule(s, now);
+}
+
+void sleeper_lock_lost(struct sleeper *s, int64_t now)
+{
+    if (s->state == SLEEP_CONFIRMING || s->state == SLEEP_ASLEEP)
+        sleeper_wake(s, now);
+}
+
+void sleeper_read_sent(struct sleeper *s)
+{
+    s->confirming = s->state == SLEEP_CONFIRMING;
+}
+
+/* Nothing was found: wait longer each time, and ask for the lock once that has lasted. */
+static void found_nothing(struct sleeper *s, int64_t now)
+{
+    if (s->idle_since < 0)
+        s->idle_since = now;
+    if (s->state == SLEEP_CONFIRMING) {
+        if (s->confirming) {
+            s->state = SLEEP_ASLEEP;
+            schedule(s, now + s->poll_interval_ms);
+        } else {
+            schedule(s, now); /* sent before the grant: once more */
+        }
+        return;
+    }
+    if (s->state == SLEEP_ASLEEP) {
+        schedule(s, now + s->poll_interval_ms);
+        return;
+    }
+    if (s->state == SLEEP_AWAKE && s->can_notify && now - s->idle_since >= linger_ms)
+        s->state = SLEEP_ASKING;
+    schedule(s, now + s->gap_ms);
+    s->gap_ms = s->gap_ms * 2 < s->poll_interval_ms ? s->gap_ms * 2 : s->poll_interval_ms;
+}
+
+void sleeper_read_done(struct sleeper *s, int64_t now, uint32_t rows)
+{
+    if (rows == 0) {
+        found_nothing(s, now);
+        return;
+    }
+    awake(s);
+    schedule(s, now + busy_gap_ms);
+}
+
+bool sleeper_wants_lock(const struct sleeper *s)
+{
+    return s->state != SLEEP_AWAKE;
+}
