@@ -29,11 +29,16 @@ struct cli {
 int cli_parse(struct cli *ret, int argc, char *const *argv, char *const *environ_, struct err *err);
 void cli_free(struct cli *c);
 
-/* Each prints to stdout (errors by the caller to stderr) and returns the exit code. */
+/* Each prints its result to stdout, a failure as one line to stderr, and returns the exit code. */
 int cli_help(const struct cli *c);
 int cli_version(const struct cli *c);
 int cli_config_print(const struct cli *c);
 int cli_status(const struct cli *c);
 int cli_check(const struct cli *c);
+
+/* Prints "outbox-relay: message" to stderr; returns the exit code of the class. */
+int cli_fail(const struct err *err);
+/* Flushes stdout: 0, or the exit code for what could not be written (said on stderr). */
+int cli_done(void);
 
 #endif

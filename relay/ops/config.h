@@ -22,7 +22,7 @@ enum log_format { LOG_AUTO, LOG_TEXT, LOG_JSON };
 struct kafka_property {
     char *name; /* without the "kafka." prefix */
     char *value;
-    const char *from; /* where it came from, for `config print` */
+    char *from; /* where it came from, for `config print` */
 };
 
 /* Every value, parsed; strings are owned by the config. */
@@ -56,6 +56,10 @@ struct config {
 int config_load(struct config **ret, int argc, char *const *argv, char *const *environ_,
                 struct err *err);
 void config_free(struct config *c);
+
+/* True where next is the value of flag ("--name value"), which is so unless flag has a '=' or next
+ * starts with "--". */
+bool config_flag_takes_next(const char *flag, const char *next);
 
 /* The effective values, one "key = value  (from where)" a line, or as JSON; secrets are shown as
  * "(hidden)", and a password inside a URI is cut out. */

@@ -1,0 +1,123 @@
+/* `--help`, for the whole and for each command. */
+#include "cli/cli.h"
+
+static const char overview[] =
+    "Usage: outbox-relay [COMMAND] [--setting value ...]\n"
+    "\n"
+    "Publishes the committed rows of a PostgreSQL outbox table to Apache Kafka, in order, and\n"
+    "removes a row only after Kafka's delivery report for it.\n"
+    "\n"
+    "Commands:\n"
+    "  run            publish until it is stopped (the default)\n"
+    "  check          try settings, connections, rights, schema and topics; changes nothing\n"
+    "  status         ask the running relay how it is\n"
+    "  config print   show the effective settings and where each came from, secrets hidden\n"
+    "  version        show the version, and those of the libraries\n"
+    "  help           this text; `outbox-relay COMMAND --help` tells more\n"
+    "\n"
+    "Examples:\n"
+    "  outbox-relay --postgres-uri postgres://relay@db/shop --kafka-bootstrap-servers kafka:9092\n"
+    "  OUTBOX_POSTGRES_URI_FILE=/run/secrets/uri outbox-relay --config /etc/outbox-relay.json\n"
+    "  outbox-relay check --config /etc/outbox-relay.json\n"
+    "  outbox-relay status --json\n";
+
+static const char settings_rule[] =
+    "\n"
+    "A setting is given as a flag, in the environment or in a JSON file; the first of these that\n"
+    "has it wins. Setting source.poll_interval_ms is flag --source-poll-interval-ms, variable\n"
+    "OUTBOX_SOURCE_POLL_INTERVAL_MS, and {\"source\": {\"poll_interval_ms\": 500}} in the file.\n"
+    "OUTBOX_NAME_FILE reads the value of OUTBOX_NAME from a file: for passwords.\n"
+    "libpq's own PGHOST, PGUSER, PGPASSWORD, ... work as ever.\n"
+    "\n"
+    "Settings:\n"
+    "  --config\n"
+    "      The JSON file of settings; variable OUTBOX_CONFIG.\n"
+    "      default: none is read\n";
+
+static const char exits[] = "\n"
+                            "Exit codes:\n"
+                            "  0   done, or stopped after draining\n"
+                            "  64  a wrong command line\n"
+                            "  65  halted on an event that Kafka refuses\n"
+                            "  69  a server cannot be reached (check, status)\n"
+                            "  70  a bug in outbox-relay\n"
+                            "  77  a right is missing\n"
+                            "  78  a wrong setting, or a table that does not fit\n"
+                            "\n"
+                            "SIGTERM or SIGINT drains and stops, a second one stops at once.\n";
+
+static const char run_text[] =
+    "Usage: outbox-relay [run] [--setting value ...]\n"
+    "\n"
+    "Reads committed rows of the outbox in order, publishes them, and deletes (or marks) them "
+    "after\n"
+    "their delivery reports, until SIGTERM or SIGINT. Several on one outbox are fine: one owns "
+    "it,\n"
+    "the others stand by and take over.\n"
+    "\n"
+    "Example:\n"
+    "  outbox-relay run --postgres-uri 'host=db dbname=shop user=relay' \\\n"
+    "      --kafka-bootstrap-servers kafka:9092 --log-format json\n";
+
+static const char check_text[] =
+    "Usage: outbox-relay check [--json] [--setting value ...]\n"
+    "\n"
+    "Tries what run would need: the settings, both servers, the table and its columns, the "
+    "rights,\n"
+    "the topics. Publishes and changes nothing. Give it the same settings as run.\n"
+    "\n"
+    "Example:\n"
+    "  outbox-relay check --config /etc/outbox-relay.json && systemctl start outbox-relay\n";
+
+static const char status_text[] =
+    "Usage: outbox-relay status [--json] [--setting value ...]\n"
+    "\n"
+    "Asks the relay that runs at http.listen how it is: owner or standby, both servers, what "
+    "waits,\n"
+    "what stalls and why. --json prints its answer as it came. Exit code 69: nothing answers.\n"
+    "\n"
+    "Example:\n"
+    "  outbox-relay status --http-listen 127.0.0.1:9478\n";
+
+static const char config_print_text[] =
+    "Usage: outbox-relay config print [--json] [--setting value ...]\n"
+    "\n"
+    "Shows each setting's effective value and where it came from: a flag, the environment, the "
+    "file\n"
+    "or the default. Passwords and keys are hidden.\n"
+    "\n"
+    "Example:\n"
+    "  outbox-relay config print --config /etc/outbox-relay.json\n";
+
+static const char version_text[] =
+    "Usage: outbox-relay version [--json]\n"
+    "\n"
+    "Shows the version of outbox-relay and of the libraries that it runs with.\n";
+
+int cli_help(const struct cli *c)
+{
+    switch (c->help_for) {
+    case COMMAND_HELP:
+        (void)fputs(overview, stdout);
+        break;
+    case COMMAND_RUN:
+        (void)fputs(run_text, stdout);
+        break;
+    case COMMAND_CHECK:
+        (void)fputs(check_text, stdout);
+        break;
+    case COMMAND_STATUS:
+        (void)fputs(status_text, stdout);
+        break;
+    case COMMAND_CONFIG_PRINT:
+        (void)fputs(config_print_text, stdout);
+        break;
+    case COMMAND_VERSION:
+        (void)fputs(version_text, stdout);
+        return cli_done();
+    }
+    (void)fputs(settings_rule, stdout);
+    config_help(stdout);
+    (void)fputs(exits, stdout);
+    return cli_done();
+}
