@@ -1,0 +1,181 @@
+/* The way from librdkafka's queue to the callbacks, and whether the cluster can be reached. */
+#include "kafka/kafka_error.h"
+#include "kafka/sink_impl.h"
+
+#include <stdio.h>
+
+/* Reports handed over in one turn of the loop; the rest waits for the next. */
+#define DRAIN_EVENTS 64
+#define DRAIN_REPORTS 8192
+
+/* Without a sign of life for this long the cluster is asked for one: sooner while records wait. */
+#define SILENCE_MS 3000
+#define SILENCE_IDLE_MS 10000
+/* Questions without an answer, one after the other, that make an up cluster down. */
+#define UNANSWERED_MAX 2
+
+/* ---- reachable or not ---- */
+
+static void set_up(struct sink *s)
+{
+    s->alive_at = uv_now(s->loop);
+    s->unanswered = 0;
+    s->cause[0] = '\0';
+    s->cause_code = RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (s->reach == REACH_UP || s->goal == GOAL_CLOSE)
+        return;
+    s->reach = REACH_UP;
+    s->callbacks.on_up(s->arg, true, NULL);
+}
+
+static void set_down(struct sink *s, rd_kafka_resp_err_t code, const char *detail)
+{
+    struct err why;
+
+    if (s->reach == REACH_DOWN || s->goal == GOAL_CLOSE)
+        return;
+    s->reach = REACH_DOWN;
+    if (s->cause[0] != '\0') {
+        code = s->cause_code;
+        detail = s->cause;
+    }
+    (void)kafka_error_set(&why, code, "kafka: no broker can be reached", detail);
+    why.class = ERR_CLUSTER;
+    s->callbacks.on_up(s->arg, false, &why);
+}
+
+void sink_heard(void *arg, bool answered, const struct err *why)
+{
+    struct sink *s = arg;
+
+    if (s->goal != GOAL_RUN && s->goal != GOAL_REBUILD)
+        return;
+    if (answered)
+        set_up(s);
+    else if (s->reach != REACH_UP || ++s->unanswered >= UNANSWERED_MAX)
+        set_down(s, RD_KAFKA_RESP_ERR__TIMED_OUT,
+                 why == NULL ? NULL : "no answer to a metadata request");
+}
+
+void sink_listen(struct sink *s)
+{
+    uint64_t silent = uv_now(s->loop) - s->alive_at;
+
+    if (s->producer == NULL || s->goal != GOAL_RUN)
+        return;
+    if (s->reach != REACH_UP || silent >= SILENCE_IDLE_MS ||
+        (s->producer->inflight > 0 && silent >= SILENCE_MS))
+        asker_alive(s->asker);
+}
+
+/* ---- what the producer says ---- */
+
+static void report(struct sink *s, const rd_kafka_message_t *m)
+{
+    uint64_t tag = (uint64_t)(uintptr_t)m->_private;
+    char where[320];
+    struct err why;
+
+    s->producer->inflight--;
+    if (m->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        s->callbacks.on_report(s->arg, tag, DELIVERY_OK, NULL);
+        return;
+    }
+    (void)snprintf(where, sizeof where, "kafka topic \"%s\" partition %d",
+                   rd_kafka_topic_name(m->rkt), m->partition);
+    (void)kafka_error_set(&why, m->err, where, NULL);
+    s->callbacks.on_report(s->arg, tag, kafka_error_delivery(m->err), &why);
+}
+
+/* A callback may end what is being drained. */
+static bool draining(const struct sink *s)
+{
+    return s->producer != NULL && !s->working && (s->goal == GOAL_RUN || s->goal == GOAL_REBUILD);
+}
+
+static size_t take_reports(struct sink *s, rd_kafka_event_t *event)
+{
+    const rd_kafka_message_t *m;
+    size_t n = 0;
+    bool alive = false;
+
+    while (draining(s) && (m = rd_kafka_event_message_next(event)) != NULL) {
+        alive = alive || m->err == RD_KAFKA_RESP_ERR_NO_ERROR;
+        report(s, m);
+        n++;
+    }
+    if (alive && draining(s))
+        set_up(s);
+    return n;
+}
+
+static void take_error(struct sink *s, rd_kafka_event_t *event)
+{
+    rd_kafka_resp_err_t code = rd_kafka_event_error(event);
+    const char *text = rd_kafka_event_error_string(event);
+    char detail[512];
+    struct err why;
+
+    if (code == RD_KAFKA_RESP_ERR__FATAL) {
+        if (s->producer->fatal)
+            return;
+        s->producer->fatal = true;
+        if (s->goal != GOAL_RUN)
+            return; /* on its way out already */
+        code = rd_kafka_fatal_error(s->producer->rk, detail, sizeof detail);
+        (void)kafka_error_set(&why, code, "kafka: the producer is dead and is to be rebuilt",
+                              detail);
+        s->callbacks.on_fatal(s->arg, &why);
+    } else if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
+        set_down(s, code, text);
+    } else {
+        s->cause_code = code;
+        (void)snprintf(s->cause, sizeof s->cause, "%s", text);
+    }
+}
+
+static void take_log(struct sink *s, rd_kafka_event_t *event)
+{
+    const char *facility;
+    const char *text;
+    int level;
+
+    if (rd_kafka_event_log(event, &facility, &text, &level) == 0)
+        s->callbacks.on_log(s->arg, level, facility, text);
+}
+
+static size_t take_event(struct sink *s, rd_kafka_event_t *event)
+{
+    switch (rd_kafka_event_type(event)) {
+    case RD_KAFKA_EVENT_DR:
+        return take_reports(s, event);
+    case RD_KAFKA_EVENT_ERROR:
+        take_error(s, event);
+        break;
+    case RD_KAFKA_EVENT_LOG:
+        take_log(s, event);
+        break;
+    default:
+        break;
+    }
+    return 0;
+}
+
+void sink_drain(struct sink *s)
+{
+    size_t reports = 0;
+    rd_kafka_event_t *event = NULL;
+
+    for (int n = 0; n < DRAIN_EVENTS && reports < DRAIN_REPORTS && draining(s); n++) {
+        event = rd_kafka_queue_poll(s->producer->queue, 0);
+        if (event == NULL)
+            break;
+        reports += take_event(s, event);
+        rd_kafka_event_destroy(event);
+    }
+    if (reports > 0 && draining(s))
+        s->callbacks.on_reports_done(s->arg);
+    /* librdkafka wakes only when its queue stops being empty, which it was not if event is set. */
+    if (event != NULL && draining(s))
+        (void)uv_async_send(&s->wake);
+}
