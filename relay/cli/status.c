@@ -34,7 +34,9 @@ int cli_status(const struct cli *c)
     }
     if (!c->json)
         status_show(root, stdout);
-    else if (json_dumpf(root, stdout, JSON_COMPACT | JSON_ENSURE_ASCII) == 0)
+    else
+        (void)fwrite(body.data, 1, body.len, stdout);
+    if (c->json && body.data[body.len - 1] != '\n')
         (void)fputc('\n', stdout);
     code = cli_done();
 out:

@@ -83,8 +83,9 @@ static bool is_set(char *const *environ_, const char *name, size_t len)
 /* One line break at the end is the editor's, not the value's. */
 static void cut_line_break(struct buf *b)
 {
-    if (b->len > 0 && b->data[b->len - 1] == '\n')
-        b->len--;
+    if (b->len == 0 || b->data[b->len - 1] != '\n')
+        return;
+    b->len--;
     if (b->len > 0 && b->data[b->len - 1] == '\r')
         b->len--;
 }

@@ -14,14 +14,16 @@
  * kind of error are passed on; of a duplicate the key. */
 static int syntax_error(const char *path, const json_error_t *e, struct err *err)
 {
-    const char *near = strstr(e->text, " near '");
-    int len = near != NULL && json_error_code(e) != json_error_duplicate_key ? (int)(near - e->text)
-                                                                             : (int)strlen(e->text);
+    bool show = json_error_code(e) == json_error_duplicate_key;
+    const char *near = show ? NULL : strstr(e->text, " near '");
+    const char *option = strstr(e->text, " without JSON_");
+    const char *cut = option != NULL ? option : near;
+    size_t len = cut != NULL ? (size_t)(cut - e->text) : strlen(e->text);
     struct buf b = {0};
     const char *text;
     int rc;
 
-    escape_text(&b, e->text, (size_t)len);
+    escape_text(&b, e->text, len);
     text = buf_cstr(&b);
     rc = err_set(err, ERR_CONFIG, "file %.300s:%d:%d: %s", path, e->line, e->column,
                  text != NULL ? text : "not JSON");

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #define NAME_MAX_LEN 64
+#define SHORT_NAME 5
 
 static size_t least(size_t a, size_t b)
 {
@@ -44,7 +45,7 @@ static size_t distance(const char *a, size_t alen, const char *b, size_t blen)
 const char *suggest(const char *name, const char *const *candidates, size_t n)
 {
     size_t len = strlen(name);
-    size_t best = len / 4 > 1 ? len / 4 + 1 : 2;
+    size_t best = (len > SHORT_NAME ? 2 : 1) + 1;
     const char *found = NULL;
 
     if (len == 0 || len > NAME_MAX_LEN)

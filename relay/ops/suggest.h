@@ -5,7 +5,7 @@
 #include <stddef.h>
 
 /* The nearest of n candidates by edit distance (a swap of neighbours counts one), or NULL where
- * none is near: more than a quarter of the letters, at least one, would have to change. */
+ * none is near: within two changes, or one where name has no more than five letters. */
 const char *suggest(const char *name, const char *const *candidates, size_t n);
 
 #endif
