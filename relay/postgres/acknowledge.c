@@ -1,0 +1,151 @@
+#include "postgres/acknowledge.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define OID_INT4 23
+#define OID_INT8 20
+#define OID_UUID 2950
+#define OID_INT8_ARRAY 1016
+#define OID_UUID_ARRAY 2951
+
+/* At most so many batches are on their way; the pipeline sends fewer. */
+#define BATCHES_MAX 8
+
+struct acknowledger {
+    bool mark;
+    void (*on_result)(void *arg, uint32_t batch, enum acknowledge_result result,
+                      const struct err *why);
+    void *arg;
+    struct buf sql;
+    struct buf seqs;
+    struct buf ids;
+    uint32_t numbers[BATCHES_MAX]; /* of those on their way, oldest first: answers come in order */
+    uint32_t n;
+};
+
+int acknowledger_new(struct acknowledger **ret, bool mark,
+                     void (*on_result)(void *arg, uint32_t batch, enum acknowledge_result result,
+                                       const struct err *why),
+                     void *arg, struct err *err)
+{
+    struct acknowledger *a = calloc(1, sizeof *a);
+
+    if (a == NULL)
+        return err_set(err, ERR_NOMEM, "out of memory");
+    a->mark = mark;
+    a->on_result = on_result;
+    a->arg = arg;
+    *ret = a;
+    return 0;
+}
+
+void acknowledger_free(struct acknowledger *a)
+{
+    if (a == NULL)
+        return;
+    buf_free(&a->sql);
+    buf_free(&a->seqs);
+    buf_free(&a->ids);
+    free(a);
+}
+
+void acknowledger_lost(struct acknowledger *a)
+{
+    a->n = 0;
+}
+
+static void answered(void *arg, const PGresult *res, const struct err *why)
+{
+    struct acknowledger *a = arg;
+    enum acknowledge_result result = ACKNOWLEDGE_FAILED;
+    uint32_t batch = a->numbers[0];
+
+    a->n--;
+    memmove(a->numbers, a->numbers + 1, a->n * sizeof *a->numbers);
+    if (why == NULL)
+        result = PQntuples(res) == 1 && strcmp(PQgetvalue(res, 0, 0), "1") == 0
+                     ? ACKNOWLEDGE_DONE
+                     : ACKNOWLEDGE_FENCED;
+    a->on_result(a->arg, batch, result, why);
+}
+
+/*
+ * The lease is read in the same statement, under the same snapshot, which is taken after the
+ * statement has its locks: a TRUNCATE that was waited for has advanced the epoch by then. The count
+ * tells whether the lease was ours, whatever became of the rows.
+ */
+static void build_sql(struct acknowledger *a, const struct pg_facts *facts, bool strict)
+{
+    const char *rows = strict ? ", pg_catalog.unnest($3, $4) AS a(seq, id)" : "";
+    const char *match = strict ? "o.seq = a.seq AND o.id = a.id" : "o.seq = ANY ($3)";
+
+    buf_reset(&a->sql);
+    buf_printf(&a->sql,
+               "WITH l AS MATERIALIZED (SELECT 1 FROM %s WHERE shard = $1 AND epoch = $2), d AS (",
+               facts->lease);
+    if (a->mark)
+        buf_printf(&a->sql,
+                   "UPDATE %s o SET published_at = pg_catalog.clock_timestamp() FROM l%s"
+                   " WHERE %s AND o.published_at IS NULL",
+                   facts->table, rows, match);
+    else
+        buf_printf(&a->sql, "DELETE FROM %s o USING l%s WHERE %s", facts->table, rows, match);
+    buf_printf(&a->sql, ") SELECT pg_catalog.count(*) FROM l");
+}
+
+/* An array in binary (PostgreSQL source, array_recv): dimensions, flags, type, length, lower bound,
+ * items. */
+static void array_header(struct buf *b, uint32_t oid, uint32_t n)
+{
+    buf_reset(b);
+    buf_u32(b, 1);
+    buf_u32(b, 0);
+    buf_u32(b, oid);
+    buf_u32(b, n);
+    buf_u32(b, 1);
+}
+
+static void build_arrays(struct acknowledger *a, const struct ledger_batch *batch)
+{
+    array_header(&a->seqs, OID_INT8, batch->n);
+    for (uint32_t i = 0; i < batch->n; i++) {
+        buf_u32(&a->seqs, sizeof(int64_t));
+        buf_u64(&a->seqs, (uint64_t)batch->seqs[i]);
+    }
+    if (!batch->strict)
+        return;
+    array_header(&a->ids, OID_UUID, batch->n);
+    for (uint32_t i = 0; i < batch->n; i++) {
+        buf_u32(&a->ids, EVENT_ID_LEN);
+        buf_append(&a->ids, batch->ids[i], EVENT_ID_LEN);
+    }
+}
+
+int acknowledger_send(struct acknowledger *a, struct pg_conn *conn, const struct pg_facts *facts,
+                      int shard, uint64_t epoch, const struct ledger_batch *batch, struct err *err)
+{
+    static const Oid types[] = {OID_INT4, OID_INT8, OID_INT8_ARRAY, OID_UUID_ARRAY};
+    static const int formats[] = {1, 1, 1, 1};
+    unsigned char shard_bytes[4];
+    unsigned char epoch_bytes[8];
+    const char *values[4] = {(const char *)shard_bytes, (const char *)epoch_bytes};
+    int lengths[4] = {sizeof shard_bytes, sizeof epoch_bytes};
+    struct pg_params params = {batch->strict ? 4 : 3, types, values, lengths, formats};
+
+    build_sql(a, facts, batch->strict);
+    build_arrays(a, batch);
+    if (buf_cstr(&a->sql) == NULL || a->seqs.failed || a->ids.failed || a->n == BATCHES_MAX)
+        return err_set(err, ERR_NOMEM, "out of memory for an acknowledgement");
+    for (int i = 0; i < 4; i++)
+        shard_bytes[i] = (unsigned char)((uint32_t)shard >> (24 - 8 * i));
+    for (int i = 0; i < 8; i++)
+        epoch_bytes[i] = (unsigned char)(epoch >> (56 - 8 * i));
+    values[2] = (const char *)a->seqs.data;
+    lengths[2] = (int)a->seqs.len;
+    values[3] = (const char *)a->ids.data;
+    lengths[3] = (int)a->ids.len;
+    a->numbers[a->n++] = batch->number;
+    pg_conn_query(conn, buf_cstr(&a->sql), &params, 0, answered, a);
+    return 0;
+}

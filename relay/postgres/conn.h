@@ -1,0 +1,86 @@
+/*
+ * One PostgreSQL connection on the loop, non-blocking throughout: connects, keeps a queue of
+ * requests (pipelined, or one at a time), notices a silent server by a deadline on each answer and
+ * a ping when idle, and connects again with decorrelated jitter. Only conn_lose closes it, with the
+ * reason.
+ */
+#ifndef OUTBOX_POSTGRES_CONN_H
+#define OUTBOX_POSTGRES_CONN_H
+
+#include "base/buf.h"
+#include "base/err.h"
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+struct pg_conn;
+
+struct pg_conn_options {
+    const char *uri;  /* URI or key=value, "" for libpq's PG* variables; copied */
+    const char *name; /* "read", "control", "wakeup": shown in application_name; static */
+    bool pipeline;
+    int64_t ping_interval_ms; /* idle for so long: ping; 0 for never */
+    int64_t timeout_ms;       /* to connect, and for each answer */
+    uint64_t seed;
+};
+
+struct pg_conn_callbacks {
+    /* Connected; requests may be sent. */
+    void (*on_up)(void *arg);
+    /* Was up, or could not connect. What was requested gets no callback any more; it tries again by
+     * itself. */
+    void (*on_lost)(void *arg, bool was_up, const struct err *why);
+    void (*on_notify)(void *arg, const char *channel, const char *payload); /* may be NULL */
+};
+
+/* What a request is answered with: the last result (borrowed), or a failed one and why it failed.
+ */
+typedef void (*pg_result_fn)(void *arg, const PGresult *res, const struct err *why);
+/* One COPY row, borrowed. */
+typedef void (*pg_copy_fn)(void *arg, const char *data, size_t len);
+
+/* Begins to connect. The caller owns *ret and ends it by pg_conn_close. Errors: ERR_CONFIG for a
+ * uri that does not parse (without quoting it), ERR_NOMEM. */
+int pg_conn_open(struct pg_conn **ret, uv_loop_t *loop, const struct pg_conn_options *options,
+                 const struct pg_conn_callbacks *callbacks, void *arg, struct err *err);
+/* Closes; on_closed comes when its handles are closed, and nothing after it. NULL is allowed. */
+void pg_conn_close(struct pg_conn *c, void (*on_closed)(void *arg), void *arg);
+
+/* A connection parameter's check without connecting. */
+int pg_conn_check_uri(const char *uri, const char *setting, struct err *err);
+
+bool pg_conn_is_up(const struct pg_conn *c);
+/* Requests without an answer yet, pings included. */
+uint32_t pg_conn_pending(const struct pg_conn *c);
+/* "host:port/database", without user or password; borrowed until it is lost. */
+const char *pg_conn_where(const struct pg_conn *c);
+int pg_conn_server_version(const struct pg_conn *c);
+
+/* Parameters of a request: text or binary as formats say; all borrowed for the call. */
+struct pg_params {
+    int n;
+    const Oid *types;
+    const char *const *values;
+    const int *lengths;
+    const int *formats;
+};
+
+/* Sends one statement; answered by done, unless the connection is lost before. timeout_ms 0: the
+ * connection's own. A connection without pipeline takes one request at a time. A failed send loses
+ * the connection (and calls on_lost later). */
+void pg_conn_query(struct pg_conn *c, const char *sql, const struct pg_params *params,
+                   int64_t timeout_ms, pg_result_fn done, void *arg);
+/* COPY ... TO STDOUT; row for each message, then done. The deadline counts from the last message.
+ */
+void pg_conn_copy(struct pg_conn *c, const char *sql, pg_copy_fn row, pg_result_fn done, void *arg);
+/* Asks the server to end the running statement, off the loop; the answer then says so. */
+void pg_conn_cancel(struct pg_conn *c);
+
+/* Closes the connection for this reason and begins to connect again. */
+void pg_conn_lose(struct pg_conn *c, const struct err *why);
+
+const char *pg_library_version(void);
+
+#endif

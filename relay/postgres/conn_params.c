@@ -1,0 +1,40 @@
+#include "postgres/conn_params.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* A dead peer is noticed by the kernel in about this time, where our own deadlines do not come
+ * first. */
+static const struct {
+    const char *key;
+    const char *value;
+    const char *variable; /* where libpq would look; set there, ours is left out */
+} defaults[] = {
+    {"keepalives_idle", "10", NULL},
+    {"keepalives_interval", "5", NULL},
+    {"keepalives_count", "3", NULL},
+    {"tcp_user_timeout", "15000", NULL},
+    /* With several hosts: the one that takes writes. With one: a standby says so at once. */
+    {"target_session_attrs", "read-write", "PGTARGETSESSIONATTRS"},
+};
+
+static void add(struct conn_params *p, const char *key, const char *value)
+{
+    p->keys[p->n] = key;
+    p->values[p->n++] = value;
+    p->keys[p->n] = NULL;
+    p->values[p->n] = NULL;
+}
+
+void conn_params_fill(struct conn_params *p, const char *uri, const char *name)
+{
+    p->n = 0;
+    for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
+        if (defaults[i].variable == NULL || getenv(defaults[i].variable) == NULL)
+            add(p, defaults[i].key, defaults[i].value);
+    (void)snprintf(p->application_name, sizeof p->application_name, "outbox-relay %s", name);
+    add(p, "fallback_application_name", p->application_name);
+    if (uri[0] != '\0')
+        add(p, "dbname", uri); /* expanded: what it says wins over the above */
+    add(p, "client_encoding", "UTF8");
+}

@@ -1,0 +1,266 @@
+#include "postgres/inspect.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum column {
+    COL_OID,
+    COL_TABLE,
+    COL_SCHEMA,
+    COL_NAME,
+    COL_KIND,
+    COL_ROW_SECURITY,
+    COL_SELECT,
+    COL_DELETE,
+    COL_UPDATE,
+    COL_COLUMNS,
+    COL_CACHE,
+    COL_LEASE_OID,
+    COL_LEASE,
+    COL_LEASE_SELECT,
+    COL_LEASE_UPDATE,
+    COL_VERSION,
+    COL_STANDBY,
+    COL_USER,
+    COL_DATABASE,
+    COL_SYSTEM,
+    COL_TIMELINE,
+    COL_PREPARED,
+    COL_NOTIFY,
+    COL_SEARCH_PATH,
+    COL_COUNT,
+};
+
+/* The columns of the table, with the types that the relay reads in binary. */
+static const struct {
+    const char *name;
+    const char *type;
+} columns[] = {
+    {"seq", "bigint"},
+    {"id", "uuid"},
+    {"aggregatetype", "text"},
+    {"aggregateid", "text"},
+    {"type", "text"},
+    {"payload", "json"},
+    {"payload_bytes", "bytea"},
+    {"headers", "json"},
+    {"topic", "text"},
+    {"partition", "integer"},
+    {"xid", "xid8"},
+    {"created_at", "timestamp with time zone"},
+    {"published_at", "timestamp with time zone"},
+};
+
+const char *pg_inspect_sql(void)
+{
+    return "SELECT c.oid, pg_catalog.format('%I.%I', n.nspname, c.relname), n.nspname, c.relname,"
+           " c.relkind, pg_catalog.row_security_active(c.oid),"
+           " pg_catalog.has_table_privilege(c.oid, 'SELECT'),"
+           " pg_catalog.has_table_privilege(c.oid, 'DELETE'),"
+           " (SELECT pg_catalog.has_column_privilege(c.oid, a.attnum, 'UPDATE')"
+           "  FROM pg_catalog.pg_attribute a"
+           "  WHERE a.attrelid = c.oid AND a.attname = 'published_at' AND NOT a.attisdropped),"
+           " (SELECT pg_catalog.string_agg(a.attname || '=' ||"
+           "   pg_catalog.format_type(a.atttypid, NULL), ',')"
+           "  FROM pg_catalog.pg_attribute a"
+           "  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),"
+           " (SELECT pg_catalog.max(s.seqcache) FROM pg_catalog.pg_sequence s"
+           "  JOIN pg_catalog.pg_depend d ON d.objid = s.seqrelid AND d.refobjid = c.oid"
+           "  JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.refobjsubid"
+           "   AND a.attname = 'seq'),"
+           " l.oid, pg_catalog.format('%I.%I', n.nspname, l.relname),"
+           " pg_catalog.has_table_privilege(l.oid, 'SELECT'),"
+           " pg_catalog.has_table_privilege(l.oid, 'UPDATE'),"
+           " pg_catalog.current_setting('server_version_num'), pg_catalog.pg_is_in_recovery(),"
+           " CURRENT_USER, pg_catalog.current_database(),"
+           " (SELECT system_identifier FROM pg_catalog.pg_control_system()),"
+           " CASE WHEN pg_catalog.pg_is_in_recovery() THEN NULL ELSE pg_catalog.substr("
+           "  pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8) END,"
+           " pg_catalog.current_setting('max_prepared_transactions'),"
+           " pg_catalog.current_setting('outbox_relay.notify', true),"
+           " pg_catalog.current_setting('search_path')"
+           " FROM (SELECT pg_catalog.to_regclass($1) AS oid) r"
+           " LEFT JOIN pg_catalog.pg_class c ON c.oid = r.oid"
+           " LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+           " LEFT JOIN pg_catalog.pg_class l ON l.relnamespace = c.relnamespace"
+           "  AND l.relname = c.relname || '_lease'";
+}
+
+void pg_session_sql(struct buf *sql, int64_t lock_timeout_ms)
+{
+    /* Plans must use the indexes whatever the statistics of a table that is empty one minute and
+     * holds millions the next; a role's own limits must not end our statements. synchronous_commit:
+     * what is lost in a crash is published again, so acknowledgements wait for the local disk, and
+     * for no standby. */
+    buf_printf(sql,
+               "SELECT pg_catalog.set_config(name, value, false) FROM (VALUES"
+               " ('jit', 'off'), ('enable_seqscan', 'off'),"
+               " ('max_parallel_workers_per_gather', '0'), ('statement_timeout', '0'),"
+               " ('idle_session_timeout', '0'), ('lock_timeout', '%" PRId64 "'),"
+               " ('default_transaction_isolation', 'read committed'),"
+               " ('synchronous_commit', 'local')) AS s(name, value)"
+               " WHERE pg_catalog.current_setting(name, true) IS NOT NULL",
+               lock_timeout_ms);
+}
+
+static const char *value(const PGresult *res, enum column column)
+{
+    return PQgetisnull(res, 0, (int)column) ? NULL : PQgetvalue(res, 0, (int)column);
+}
+
+static bool yes(const PGresult *res, enum column column)
+{
+    const char *v = value(res, column);
+
+    return v != NULL && v[0] == 't';
+}
+
+/* The type of a column in "a=text,b=bigint", or NULL. */
+static const char *type_of(const char *list, const char *name, size_t *ret_len)
+{
+    size_t len = strlen(name);
+
+    for (const char *p = list; p != NULL && *p != '\0';) {
+        const char *end = strchr(p, ',');
+        size_t n = end == NULL ? strlen(p) : (size_t)(end - p);
+
+        if (n > len && strncmp(p, name, len) == 0 && p[len] == '=') {
+            *ret_len = n - len - 1;
+            return p + len + 1;
+        }
+        p = end == NULL ? NULL : end + 1;
+    }
+    return NULL;
+}
+
+static int check_columns(const PGresult *res, struct err *err)
+{
+    const char *list = value(res, COL_COLUMNS);
+    const char *table = value(res, COL_TABLE);
+
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) {
+        size_t len = 0;
+        const char *type = type_of(list, columns[i].name, &len);
+
+        if (type == NULL)
+            return err_set(err, ERR_CONFIG,
+                           "table %s has no column \"%s\": ALTER TABLE %s ADD COLUMN %s %s, as in "
+                           "schema/migrations/0001_outbox.up.sql",
+                           table, columns[i].name, table, columns[i].name, columns[i].type);
+        if (len != strlen(columns[i].type) || memcmp(type, columns[i].type, len) != 0)
+            return err_set(err, ERR_CONFIG,
+                           "column \"%s\" of table %s is %.*s, but has to be %s, as in "
+                           "schema/migrations/0001_outbox.up.sql",
+                           columns[i].name, table, (int)len, type, columns[i].type);
+    }
+    return 0;
+}
+
+static int check_table(const PGresult *res, const struct pg_inspect_options *options,
+                       struct err *err)
+{
+    const char *kind = value(res, COL_KIND);
+    const char *cache = value(res, COL_CACHE);
+    int rc;
+
+    if (value(res, COL_OID) == NULL)
+        return err_set(err, ERR_CONFIG,
+                       "there is no table \"%s\" in database \"%s\" (search_path %s): install it "
+                       "with psql -f schema/migrations/0001_outbox.up.sql, or set source.table",
+                       options->table, value(res, COL_DATABASE), value(res, COL_SEARCH_PATH));
+    if (kind[0] != 'r' && kind[0] != 'p')
+        return err_set(
+            err, ERR_CONFIG,
+            "%s is no table: set source.table to the table that the services insert into",
+            value(res, COL_TABLE));
+    rc = check_columns(res, err);
+    if (rc != 0)
+        return rc;
+    if (yes(res, COL_ROW_SECURITY))
+        return err_set(err, ERR_CONFIG,
+                       "row-level security of table %s applies to role \"%s\" and would hide "
+                       "events: ALTER ROLE \"%s\" BYPASSRLS, or ALTER TABLE %s DISABLE ROW LEVEL "
+                       "SECURITY",
+                       value(res, COL_TABLE), value(res, COL_USER), value(res, COL_USER),
+                       value(res, COL_TABLE));
+    if (cache != NULL && strcmp(cache, "1") != 0)
+        return err_set(err, ERR_CONFIG,
+                       "the sequence of %s.seq has CACHE %s, which hands out numbers out of order: "
+                       "ALTER TABLE %s ALTER COLUMN seq SET CACHE 1",
+                       value(res, COL_TABLE), cache, value(res, COL_TABLE));
+    return 0;
+}
+
+static int check_rights(const PGresult *res, const struct pg_inspect_options *options,
+                        struct err *err)
+{
+    const char *table = value(res, COL_TABLE);
+    const char *user = value(res, COL_USER);
+
+    if (!yes(res, COL_SELECT))
+        return err_set(err, ERR_PERMISSION,
+                       "role \"%s\" may not read: GRANT SELECT ON %s TO \"%s\"", user, table, user);
+    if (!options->mark && !yes(res, COL_DELETE))
+        return err_set(
+            err, ERR_PERMISSION,
+            "role \"%s\" may not delete published rows: GRANT DELETE ON %s TO \"%s\", or "
+            "set ack.mode to mark",
+            user, table, user);
+    if (options->mark && !yes(res, COL_UPDATE))
+        return err_set(err, ERR_PERMISSION,
+                       "role \"%s\" may not mark published rows: GRANT UPDATE (published_at) ON %s "
+                       "TO \"%s\"",
+                       user, table, user);
+    if (value(res, COL_LEASE_OID) == NULL)
+        return err_set(err, ERR_CONFIG,
+                       "there is no lease table \"%s_lease\" in schema \"%s\": install it with "
+                       "psql -f schema/migrations/0001_outbox.up.sql",
+                       value(res, COL_NAME), value(res, COL_SCHEMA));
+    if (!yes(res, COL_LEASE_SELECT) || !yes(res, COL_LEASE_UPDATE))
+        return err_set(err, ERR_PERMISSION,
+                       "role \"%s\" may not hold the lease: GRANT SELECT, UPDATE ON %s TO \"%s\"",
+                       user, value(res, COL_LEASE), user);
+    return 0;
+}
+
+static void fill(struct pg_facts *f, const PGresult *res)
+{
+    const char *notify = value(res, COL_NOTIFY);
+
+    (void)snprintf(f->table, sizeof f->table, "%s", value(res, COL_TABLE));
+    (void)snprintf(f->lease, sizeof f->lease, "%s", value(res, COL_LEASE));
+    (void)snprintf(f->database, sizeof f->database, "%s", value(res, COL_DATABASE));
+    (void)snprintf(f->user, sizeof f->user, "%s", value(res, COL_USER));
+    f->oid = (uint32_t)strtoul(value(res, COL_OID), NULL, 10);
+    (void)snprintf(f->channel, sizeof f->channel, "outbox_relay_%" PRIu32, f->oid);
+    f->lock_key = (int64_t)PG_WAKEUP_CLASS << 32 | f->oid;
+    f->server_version = (int)strtol(value(res, COL_VERSION), NULL, 10);
+    f->system_identifier = strtoull(value(res, COL_SYSTEM), NULL, 10);
+    f->timeline = (uint32_t)strtoul(value(res, COL_TIMELINE), NULL, 16);
+    f->notify_off =
+        strcmp(value(res, COL_PREPARED), "0") != 0 && (notify == NULL || strcmp(notify, "on") != 0);
+}
+
+int pg_inspect_read(struct pg_facts *ret, const PGresult *res,
+                    const struct pg_inspect_options *options, struct err *err)
+{
+    int rc;
+
+    if (PQntuples(res) != 1 || PQnfields(res) != COL_COUNT)
+        return err_set(err, ERR_PROTOCOL, "the server's answer about the table has another shape");
+    if (strtol(value(res, COL_VERSION), NULL, 10) < 130000)
+        return err_set(err, ERR_CONFIG, "the server is older than PostgreSQL 13");
+    rc = check_table(res, options, err);
+    if (rc == 0)
+        rc = check_rights(res, options, err);
+    if (rc != 0)
+        return rc;
+    if (yes(res, COL_STANDBY) || value(res, COL_TIMELINE) == NULL)
+        return err_set(err, ERR_UNAVAILABLE,
+                       "the server is a standby: rows cannot be acknowledged there; name the "
+                       "primary, or all hosts, in postgres.uri");
+    fill(ret, res);
+    return 0;
+}

@@ -1,0 +1,49 @@
+/* What the relay has to know of a server, a table and its own rights before it reads, and every
+ * reason to refuse. */
+#ifndef OUTBOX_POSTGRES_INSPECT_H
+#define OUTBOX_POSTGRES_INSPECT_H
+
+#include "base/buf.h"
+#include "base/err.h"
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* The high half of the wake-up lock's key, as in the schema's trigger; the low half is the table's
+ * oid. */
+#define PG_WAKEUP_CLASS 1869967992
+
+struct pg_facts {
+    char table[200]; /* qualified and quoted */
+    char lease[200];
+    char channel[32]; /* NOTIFY */
+    int64_t lock_key; /* wake-up */
+    uint32_t oid;
+    int server_version;
+    uint64_t system_identifier;
+    uint32_t timeline;
+    /* Prepared transactions are possible and the database does not say that writers may notify: the
+     * trigger keeps silent. */
+    bool notify_off;
+    char database[64];
+    char user[64];
+};
+
+struct pg_inspect_options {
+    const char *table; /* as configured */
+    bool mark;         /* ack.mode=mark: UPDATE instead of DELETE */
+};
+
+/* One statement with one parameter ($1, the table's name, text). */
+const char *pg_inspect_sql(void);
+
+/* Reads its answer. Errors: ERR_CONFIG, ERR_PERMISSION, ERR_UNAVAILABLE (a standby), each with the
+ * remedy. */
+int pg_inspect_read(struct pg_facts *ret, const PGresult *res,
+                    const struct pg_inspect_options *options, struct err *err);
+
+/* Settings that every session of ours has, as one SELECT; lock_timeout in ms. */
+void pg_session_sql(struct buf *sql, int64_t lock_timeout_ms);
+
+#endif

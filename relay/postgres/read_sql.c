@@ -1,0 +1,88 @@
+#include "postgres/read_sql.h"
+
+#include <inttypes.h>
+
+/* In the order that copy_row.c expects. */
+#define COLUMNS                                                                                    \
+    "seq, id, xid, aggregatetype, aggregateid, type, payload, payload_bytes, headers, topic, "     \
+    "partition, created_at"
+
+static const char *unpublished(bool mark)
+{
+    return mark ? "published_at IS NULL AND " : "";
+}
+
+/* The first row of a page that opens a round: the statement's own snapshot, and the highest seq it
+ * sees. */
+static void header(struct buf *sql, const char *table, bool with_max)
+{
+    buf_printf(sql, "SELECT NULL::pg_catalog.int8, NULL::pg_catalog.uuid, NULL::pg_catalog.xid8,"
+                    " pg_catalog.pg_current_snapshot()::pg_catalog.text,");
+    if (with_max)
+        buf_printf(sql, " (SELECT pg_catalog.max(seq)::pg_catalog.text FROM %s),", table);
+    else
+        buf_printf(sql, " NULL::pg_catalog.text,");
+    buf_printf(sql, " NULL::pg_catalog.text, NULL::pg_catalog.json, NULL::pg_catalog.bytea,"
+                    " NULL::pg_catalog.json, NULL::pg_catalog.text, NULL::pg_catalog.int4,"
+                    " NULL::pg_catalog.timestamptz UNION ALL ");
+}
+
+static void start_page(struct buf *sql, const struct read_request *r, const char *table, bool mark)
+{
+    buf_printf(sql, "(SELECT " COLUMNS " FROM %s WHERE %sseq > %" PRId64, table, unpublished(mark),
+               r->after);
+    if (!r->opens)
+        buf_printf(sql, " AND seq <= %" PRId64, r->upto);
+    buf_printf(sql, " ORDER BY seq LIMIT %" PRIu32 ")", r->limit);
+}
+
+/* Rows that the opening page did not reach have to be visible in its snapshot, not only in ours. */
+static void within(struct buf *sql, const struct read_request *r)
+{
+    if (!r->opens)
+        buf_printf(sql, " AND pg_catalog.pg_visible_in_snapshot(xid, '%s')",
+                   snapshot_text(r->until));
+}
+
+/* What was unfinished in S0 and has committed since, among the seqs already passed. */
+static void late_branch(struct buf *sql, const struct read_request *r, const char *table, bool mark)
+{
+    buf_printf(sql, "(SELECT " COLUMNS " FROM %s WHERE %sseq > %" PRId64 " AND seq <= %" PRId64,
+               table, unpublished(mark), r->after, r->upto);
+    if (r->range)
+        buf_printf(sql, " AND NOT pg_catalog.pg_visible_in_snapshot(xid, '%s')",
+                   snapshot_text(r->since));
+    else
+        buf_printf(sql, " AND (xid >= '%" PRIu64 "' OR xid = ANY ('{%s}'))", r->since->xmax,
+                   snapshot_xip_text(r->since));
+    within(sql, r);
+    buf_printf(sql, " ORDER BY seq LIMIT %" PRIu32 ")", r->limit);
+}
+
+static void new_branch(struct buf *sql, const struct read_request *r, const char *table, bool mark)
+{
+    buf_printf(sql, "(SELECT " COLUMNS " FROM %s WHERE %sseq > %" PRId64, table, unpublished(mark),
+               r->beyond);
+    within(sql, r);
+    buf_printf(sql, " ORDER BY seq LIMIT %" PRIu32 ")", r->limit);
+}
+
+void read_sql(struct buf *sql, const struct read_request *r, const char *table, bool mark)
+{
+    buf_printf(sql, "COPY (SELECT * FROM (");
+    if (r->opens)
+        header(sql, table, r->kind == READ_START);
+    if (r->kind == READ_START) {
+        start_page(sql, r, table, mark);
+    } else {
+        if (r->late) {
+            late_branch(sql, r, table, mark);
+            buf_printf(sql, " UNION ALL ");
+        }
+        new_branch(sql, r, table, mark);
+    }
+    /* UNION ALL runs its branches in turn, so the outer limit ends the page between or inside them.
+     */
+    buf_printf(sql, ") AS page LIMIT %" PRIu64 ") TO STDOUT (FORMAT binary)",
+               (uint64_t)r->limit + (r->opens ? 1 : 0));
+}

@@ -1,0 +1,239 @@
+#include "postgres/table_source.h"
+
+#include "postgres/conn.h"
+#include "postgres/copy_row.h"
+#include "postgres/pg_error.h"
+#include "postgres/read_sql.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Throwing away more than this of a page that was cut costs more than a cancel request. */
+static const size_t waste_max = 512 * 1024;
+static const int64_t lock_timeout_ms = 10000;
+
+struct table_source {
+    struct pg_conn *conn;
+    struct pg_inspect_options inspect;
+    char *table;
+    struct pg_facts facts;
+    bool up;
+    struct table_source_callbacks callbacks;
+    void *arg;
+
+    struct buf sql;
+    bool first;   /* the next message is the first of its COPY */
+    bool opens;   /* the page begins with a header */
+    bool discard; /* the rest of the page is not wanted */
+    uint32_t rows;
+    size_t wasted;
+    bool failed;
+    struct err why;
+
+    void (*on_closed)(void *arg);
+    void *closed_arg;
+};
+
+static void listened(void *arg, const PGresult *res, const struct err *why)
+{
+    struct table_source *s = arg;
+
+    (void)res;
+    if (why != NULL) {
+        pg_conn_lose(s->conn, why);
+        return;
+    }
+    s->up = true;
+    s->callbacks.on_up(s->arg, &s->facts);
+}
+
+static void inspected(void *arg, const PGresult *res, const struct err *why)
+{
+    struct table_source *s = arg;
+    struct pg_facts facts = {0};
+    struct err err;
+
+    if (why == NULL && pg_inspect_read(&facts, res, &s->inspect, &err) != 0)
+        why = &err;
+    if (why != NULL) {
+        pg_conn_lose(s->conn, why);
+        return;
+    }
+    s->facts = facts;
+    buf_reset(&s->sql);
+    buf_printf(&s->sql, "LISTEN %s", facts.channel);
+    if (buf_cstr(&s->sql) != NULL)
+        pg_conn_query(s->conn, buf_cstr(&s->sql), NULL, 0, listened, s);
+}
+
+static void session_set(void *arg, const PGresult *res, const struct err *why)
+{
+    struct table_source *s = arg;
+    const char *values[] = {s->inspect.table};
+    struct pg_params params = {.n = 1, .values = values};
+
+    (void)res;
+    if (why != NULL)
+        pg_conn_lose(s->conn, why);
+    else
+        pg_conn_query(s->conn, pg_inspect_sql(), &params, 0, inspected, s);
+}
+
+static void conn_up(void *arg)
+{
+    struct table_source *s = arg;
+
+    buf_reset(&s->sql);
+    pg_session_sql(&s->sql, lock_timeout_ms);
+    if (buf_cstr(&s->sql) != NULL)
+        pg_conn_query(s->conn, buf_cstr(&s->sql), NULL, 0, session_set, s);
+}
+
+static void conn_lost(void *arg, bool was_up, const struct err *why)
+{
+    struct table_source *s = arg;
+    bool up = s->up;
+
+    (void)was_up;
+    s->up = false;
+    s->callbacks.on_lost(s->arg, up, why);
+}
+
+static void conn_notify(void *arg, const char *channel, const char *payload)
+{
+    struct table_source *s = arg;
+
+    if (s->up && strcmp(channel, s->facts.channel) == 0)
+        s->callbacks.on_notify(s->arg, payload);
+}
+
+static void fail(struct table_source *s, const struct err *why)
+{
+    s->failed = true;
+    s->discard = true;
+    s->why = *why;
+}
+
+static void copy_message(void *arg, const char *data, size_t len)
+{
+    struct table_source *s = arg;
+    struct copy_row row;
+    struct err err;
+    bool first = s->first;
+
+    s->first = false;
+    if (s->discard) {
+        s->rows++;
+        s->wasted += len;
+        if (s->wasted > waste_max)
+            pg_conn_cancel(s->conn);
+        return;
+    }
+    if (copy_row_parse(&row, data, len, first, &err) != 0) {
+        fail(s, &err);
+        return;
+    }
+    switch (row.kind) {
+    case COPY_ROW_HEADER:
+        if (s->callbacks.on_header(s->arg, &row.snapshot, row.has_max, row.max_seq, &err) != 0)
+            fail(s, &err);
+        break;
+    case COPY_ROW_EVENT:
+        s->rows++;
+        s->discard = !s->callbacks.on_row(s->arg, &row.event);
+        break;
+    case COPY_ROW_END:
+        break;
+    }
+}
+
+static void copy_done(void *arg, const PGresult *res, const struct err *why)
+{
+    struct table_source *s = arg;
+
+    if (why == NULL && s->failed)
+        why = &s->why;
+    /* Our own cancel of a page that was cut is no failure. */
+    if (why != NULL && s->discard && !s->failed && pg_error_is(res, PG_QUERY_CANCELED))
+        why = NULL;
+    s->callbacks.on_read_end(s->arg, s->rows, why == NULL, why);
+}
+
+void table_source_read(struct table_source *s, const struct read_request *request)
+{
+    struct err err;
+
+    s->first = true;
+    s->opens = request->opens;
+    s->discard = false;
+    s->failed = false;
+    s->rows = 0;
+    s->wasted = 0;
+    buf_reset(&s->sql);
+    read_sql(&s->sql, request, s->facts.table, s->inspect.mark);
+    if (buf_cstr(&s->sql) == NULL) {
+        (void)err_set(&err, ERR_NOMEM, "out of memory for a statement");
+        pg_conn_lose(s->conn, &err);
+        return;
+    }
+    pg_conn_copy(s->conn, buf_cstr(&s->sql), copy_message, copy_done, s);
+}
+
+int table_source_open(struct table_source **ret, uv_loop_t *loop,
+                      const struct table_source_options *options,
+                      const struct table_source_callbacks *callbacks, void *arg, struct err *err)
+{
+    static const struct pg_conn_callbacks on = {conn_up, conn_lost, conn_notify};
+    struct pg_conn_options conn = {
+        .uri = options->uri,
+        .name = "read",
+        .ping_interval_ms = 5000,
+        .timeout_ms = options->timeout_ms,
+        .seed = options->seed,
+    };
+    struct table_source *s = calloc(1, sizeof *s);
+    int rc;
+
+    if (s == NULL || (s->table = strdup(options->table)) == NULL) {
+        free(s);
+        return err_set(err, ERR_NOMEM, "out of memory for the table source");
+    }
+    s->inspect = (struct pg_inspect_options){.table = s->table, .mark = options->mark};
+    s->callbacks = *callbacks;
+    s->arg = arg;
+    rc = pg_conn_open(&s->conn, loop, &conn, &on, s, err);
+    if (rc != 0) {
+        free(s->table);
+        free(s);
+        return rc;
+    }
+    *ret = s;
+    return 0;
+}
+
+const char *table_source_where(const struct table_source *s)
+{
+    return pg_conn_where(s->conn);
+}
+
+static void conn_closed(void *arg)
+{
+    struct table_source *s = arg;
+
+    s->on_closed(s->closed_arg);
+    buf_free(&s->sql);
+    free(s->table);
+    free(s);
+}
+
+void table_source_close(struct table_source *s, void (*on_closed)(void *arg), void *arg)
+{
+    if (s == NULL) {
+        on_closed(arg);
+        return;
+    }
+    s->on_closed = on_closed;
+    s->closed_arg = arg;
+    pg_conn_close(s->conn, conn_closed, s);
+}
