@@ -22,13 +22,14 @@ fail() {
     exit 1
 }
 
-# Tenths of a second since the moment $1 (a value of now_ms).
+# Milliseconds since 1970, and the time since such a moment.
 now_ms() { local t=${EPOCHREALTIME/[.,]/}; printf '%s' "${t%???}"; }
 seconds_since() {
     local ms=$(($(now_ms) - $1))
     printf '%d.%d s' $((ms / 1000)) $((ms % 1000 / 100))
 }
 
+step_text='' step_start=0
 # step_begin TEXT ... step_end [NOTE]: one line a step, with its time.
 step_begin() {
     step_text=$1 step_start=$(now_ms)
@@ -37,7 +38,7 @@ step_begin() {
 
 # Shows on a terminal that the step goes on: its time and the last line of the log $1.
 step_progress() {
-    [[ $ui_live ]] || return 0
+    [[ $ui_live && $step_text ]] || return 0
     local last=''
     [[ ${1:-} && -s $1 ]] && last=$(tail -c 300 "$1" | tr '\r' '\n' | grep -v '^ *$' | tail -n 1 | tr -cd '[:print:]')
     printf '\r\e[K  .. %s %s%s %.50s%s' "$step_text" "$ui_dim" "$(seconds_since "$step_start")" "$last" "$ui_off"
@@ -47,4 +48,5 @@ step_end() {
     [[ $ui_live ]] && printf '\r\e[K'
     printf '  %sok%s %s %s(%s%s)%s\n' "$ui_green" "$ui_off" "$step_text" "$ui_dim" \
         "$(seconds_since "$step_start")" "${1:+, $1}" "$ui_off"
+    step_text=
 }
