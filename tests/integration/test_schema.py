@@ -1,0 +1,561 @@
+"""The schema: what it holds, who may do what with it, and which index serves which read."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg2
+import psycopg2.errors
+import pytest
+from support.postgres import MIGRATIONS, REPOSITORY, Postgres, PostgresError, wait_for
+
+UP = MIGRATIONS / "0001_outbox.up.sql"
+DOWN = MIGRATIONS / "0001_outbox.down.sql"
+README = REPOSITORY / "schema" / "README.md"
+
+# name, type, not null, default or identity: the public contract.
+COLUMNS = [
+    ("seq", "bigint", True, "always as identity"),
+    ("id", "uuid", True, "gen_random_uuid()"),
+    ("aggregatetype", "text", True, None),
+    ("aggregateid", "text", True, None),
+    ("type", "text", True, None),
+    ("payload", "json", False, None),
+    ("payload_bytes", "bytea", False, None),
+    ("headers", "json", False, None),
+    ("topic", "text", False, None),
+    ("partition", "integer", False, None),
+    ("created_at", "timestamp with time zone", True, "clock_timestamp()"),
+    ("xid", "xid8", True, "pg_current_xact_id()"),
+    ("published_at", "timestamp with time zone", False, None),
+]
+LEASE_COLUMNS = [
+    ("shard", "integer", True, "0"),
+    ("epoch", "bigint", True, "0"),
+    ("owner", "uuid", False, None),
+    ("owner_name", "text", False, None),
+    ("renewed_at", "timestamp with time zone", False, None),
+    ("ttl_ms", "integer", False, None),
+]
+# Everything in a schema that is not the system's own.
+OBJECTS = """
+    SELECT 'relation', relname::text FROM pg_class WHERE relnamespace = '{0}'::regnamespace
+    UNION ALL SELECT 'function', proname::text FROM pg_proc WHERE pronamespace = '{0}'::regnamespace
+    UNION ALL SELECT 'type', typname::text FROM pg_type WHERE typnamespace = '{0}'::regnamespace
+    ORDER BY 1, 2
+"""
+INSERT = "INSERT INTO outbox (aggregatetype, aggregateid, type, payload) VALUES ('a', 'k', 't', '{}')"
+INSERT_MANY = (
+    "INSERT INTO outbox (aggregatetype, aggregateid, type, payload)"
+    " SELECT 'a', i::text, 't', json_build_object('n', repeat('x', 100))"
+    " FROM generate_series(1, %s) i"
+)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    with Postgres({"autovacuum": "off"}) as running:
+        for role in ("orders", "relay", "janitor"):
+            running.psql("postgres", f"CREATE ROLE {role} LOGIN")
+        yield running
+
+
+@pytest.fixture
+def db(server: Postgres) -> str:
+    return server.createdb()
+
+
+def query(server: Postgres, db: str, sql: str, *args: Any, user: str = "postgres") -> list[Any]:
+    """Run one statement in a session of its own and return its rows."""
+    connection = server.connect(db, user=user, autocommit=True)
+    try:
+        cursor = connection.cursor()
+        cursor.execute(sql, args or None)
+        return cursor.fetchall() if cursor.description else []
+    finally:
+        connection.close()
+
+
+def columns(server: Postgres, db: str, table: str) -> list[tuple[str, str, bool, str | None]]:
+    return query(
+        server,
+        db,
+        "SELECT attname::text, format_type(atttypid, atttypmod), attnotnull,"
+        " CASE attidentity WHEN 'a' THEN 'always as identity'"
+        "  ELSE pg_get_expr(adbin, adrelid) END"
+        " FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum"
+        " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+        table,
+    )
+
+
+def catalog(server: Postgres, db: str) -> str:
+    """The schema as pg_dump writes it, and the list of objects, which holds what a dump leaves out."""
+    dump = subprocess.run(
+        [server.bin / "pg_dump", "--schema-only", server.uri(db)],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    # Newer releases write a random key into each dump.
+    dump = re.sub(r"^\\(un)?restrict .*$", "", dump, flags=re.MULTILINE)
+    return dump + "\n".join(map(str, query(server, db, OBJECTS.format("public"))))
+
+
+# -- what it holds -----------------------------------------------------------------------------------
+
+
+def test_columns_are_the_contract(server: Postgres, db: str) -> None:
+    assert columns(server, db, "outbox") == COLUMNS
+    assert columns(server, db, "outbox_lease") == LEASE_COLUMNS
+    assert columns(server, db, "outbox_schema_version") == [
+        ("version", "integer", True, None),
+        ("installed_at", "timestamp with time zone", True, "clock_timestamp()"),
+    ]
+
+
+def test_keys_sequence_and_first_rows(server: Postgres, db: str) -> None:
+    keys = query(
+        server,
+        db,
+        "SELECT conrelid::regclass::text, pg_get_constraintdef(oid) FROM pg_constraint"
+        " WHERE connamespace = 'public'::regnamespace ORDER BY 1",
+    )
+    assert keys == [
+        ("outbox", "PRIMARY KEY (seq)"),
+        ("outbox_lease", "PRIMARY KEY (shard)"),
+        ("outbox_schema_version", "PRIMARY KEY (version)"),
+    ]
+    assert query(server, db, "SELECT seqcache FROM pg_sequence") == [(1,)]
+    assert query(server, db, "SELECT * FROM outbox_lease") == [(0, 0, None, None, None, None)]
+    assert query(server, db, "SELECT version FROM outbox_schema_version") == [(1,)]
+
+
+def test_everything_carries_a_comment(server: Postgres, db: str) -> None:
+    bare = query(
+        server,
+        db,
+        "SELECT c.relname, a.attname FROM pg_class c"
+        " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
+        " WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'"
+        " AND (col_description(c.oid, a.attnum) IS NULL OR obj_description(c.oid) IS NULL)"
+        " UNION ALL SELECT proname, NULL FROM pg_proc"
+        " WHERE pronamespace = 'public'::regnamespace AND obj_description(oid, 'pg_proc') IS NULL"
+        " UNION ALL SELECT tgname, NULL FROM pg_trigger"
+        " WHERE NOT tgisinternal AND obj_description(oid, 'pg_trigger') IS NULL",
+    )
+    assert bare == []
+
+
+def test_storage_is_a_queues(server: Postgres, db: str) -> None:
+    ((table, toast),) = query(
+        server,
+        db,
+        "SELECT c.reloptions, t.reloptions FROM pg_class c"
+        " JOIN pg_class t ON t.oid = c.reltoastrelid WHERE c.oid = 'outbox'::regclass",
+    )
+    for options in (table, toast):
+        assert "autovacuum_vacuum_scale_factor=0" in options
+        assert "autovacuum_vacuum_insert_scale_factor=0" in options
+        assert "autovacuum_vacuum_cost_delay=0" in options
+        assert "vacuum_truncate=false" in options
+
+
+def test_renewing_the_lease_is_a_hot_update(server: Postgres, db: str) -> None:
+    query(server, db, "INSERT INTO outbox_lease (shard) SELECT generate_series(1, 63)")
+    for _ in range(20):
+        query(server, db, "UPDATE outbox_lease SET renewed_at = clock_timestamp(), epoch = epoch + 1")
+
+    def counted() -> Any:
+        return query(
+            server,
+            db,
+            "SELECT n_tup_hot_upd FROM pg_stat_user_tables"
+            " WHERE relname = 'outbox_lease' AND n_tup_upd = 20 * 64",
+        )
+
+    ((hot,),) = wait_for(counted, "the statistics of the lease's updates")
+    assert hot >= 0.9 * 20 * 64
+
+
+# -- installing --------------------------------------------------------------------------------------
+
+
+def test_up_down_up_leaves_the_same_catalog(server: Postgres) -> None:
+    db = server.createdb(migrated=False)
+    empty = catalog(server, db)
+    server.psql(db, file=UP)
+    installed = catalog(server, db)
+    server.psql(db, file=DOWN)
+    assert catalog(server, db) == empty
+    server.psql(db, file=UP)
+    assert catalog(server, db) == installed
+    assert "CREATE TABLE public.outbox " in installed
+
+
+def test_down_takes_nothing_else(server: Postgres, db: str) -> None:
+    query(server, db, "CREATE TABLE outbox_archive (LIKE outbox)")
+    query(server, db, INSERT)
+    server.psql(db, file=DOWN)
+    left = {name for kind, name in query(server, db, OBJECTS.format("public")) if kind == "relation"}
+    assert left == {"outbox_archive"}
+
+
+def test_down_stops_at_what_others_built_on_it(server: Postgres, db: str) -> None:
+    query(server, db, "CREATE VIEW waiting AS SELECT count(*) FROM outbox")
+    before = catalog(server, db)
+    with pytest.raises(PostgresError, match="view waiting depends on table outbox"):
+        server.psql(db, file=DOWN)
+    assert catalog(server, db) == before
+
+
+def test_a_second_install_says_so_and_changes_nothing(server: Postgres, db: str) -> None:
+    query(server, db, INSERT)
+    before = catalog(server, db)
+    with pytest.raises(PostgresError) as refused:
+        server.psql(db, file=UP)
+    assert str(refused.value).count("ERROR") == 1
+    assert "outbox: installed already in schema public" in str(refused.value)
+    assert catalog(server, db) == before
+    assert query(server, db, "SELECT count(*) FROM outbox") == [(1,)]
+
+
+def test_two_installs_at_a_time(server: Postgres) -> None:
+    """The one that comes second waits for the first, and then says that it is installed."""
+    db = server.createdb(migrated=False)
+    first = server.connect(db)
+    first.cursor().execute(UP.read_text().replace("BEGIN;", "", 1).replace("COMMIT;", "", 1))
+    second = subprocess.Popen(
+        [server.bin / "psql", "-X", "-v", "ON_ERROR_STOP=1", "-f", UP, server.uri(db)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        wait_for(
+            lambda: query(server, db, "SELECT 1 FROM pg_locks WHERE NOT granted"), "the second to wait"
+        )
+        first.commit()
+        assert "installed already" in second.communicate(timeout=20)[1]
+        assert second.returncode == 3
+    finally:
+        first.close()
+        if second.poll() is None:
+            second.kill()
+            second.wait()
+
+
+def test_another_table_of_that_name_is_not_touched(server: Postgres) -> None:
+    db = server.createdb(migrated=False)
+    query(server, db, "CREATE TABLE outbox (id uuid)")
+    with pytest.raises(PostgresError, match="schema public has another relation of that name"):
+        server.psql(db, file=UP)
+    assert columns(server, db, "outbox") == [("id", "uuid", False, None)]
+
+
+def test_a_search_path_of_nothing_is_refused(server: Postgres) -> None:
+    db = server.createdb(migrated=False)
+    with pytest.raises(PostgresError, match="no schema of the search_path exists"):
+        server.psql(db, file=UP, env={"PGOPTIONS": "-csearch_path=nowhere"})
+
+
+def test_another_schema(server: Postgres, db: str) -> None:
+    """Beside the one in public, in a schema whose name has to be quoted; the triggers find their way."""
+    public = query(server, db, OBJECTS.format("public"))
+    query(server, db, 'CREATE SCHEMA "App one"')
+    path = {"PGOPTIONS": '-csearch_path="App\\ one",public'}
+    server.psql(db, file=UP, env=path)
+    assert query(server, db, OBJECTS.format('"App one"')) == public
+    assert columns(server, db, '"App one".outbox') == COLUMNS
+    query(server, db, INSERT.replace("outbox", '"App one".outbox'))
+    query(server, db, 'TRUNCATE "App one".outbox')
+    assert query(server, db, 'SELECT epoch FROM "App one".outbox_lease') == [(1,)]
+    assert query(server, db, "SELECT epoch FROM public.outbox_lease") == [(0,)]
+    query(server, db, 'ALTER SCHEMA "App one" RENAME TO app')
+    query(server, db, "TRUNCATE app.outbox")
+    assert query(server, db, "SELECT epoch FROM app.outbox_lease") == [(2,)]
+    server.psql(db, file=DOWN, env={"PGOPTIONS": "-csearch_path=app"})
+    assert query(server, db, OBJECTS.format("app")) == []
+    assert query(server, db, OBJECTS.format("public")) == public
+
+
+@pytest.mark.parametrize("file", [UP, DOWN], ids=lambda file: file.name)
+def test_text_suits_every_migration_tool(file: Any) -> None:
+    """Placeholders of Flyway, psql and JDBC, and what no tool can run in a transaction, are absent."""
+    code = re.sub(r"--.*", "", file.read_text())
+    assert "${" not in code
+    assert not re.search(r"(?<![:\w]):[A-Za-z_]", code)
+    assert "?" not in code
+    assert "CONCURRENTLY" not in code.upper()
+    assert "SET LOCAL lock_timeout" in code
+    if file == UP:
+        assert not re.search(r"\bDROP\b", code, re.IGNORECASE)
+    else:
+        assert not re.search(r"\bCASCADE\b", code, re.IGNORECASE)
+
+
+# -- rights ------------------------------------------------------------------------------------------
+
+
+def blocks() -> list[str]:
+    return re.findall(r"^```sql\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def block(words: str) -> str:
+    (found,) = [text for text in blocks() if words in text]
+    return found
+
+
+def test_readme_has_no_snippet_that_is_not_run_here() -> None:
+    assert len(blocks()) == 5
+
+
+def test_the_service_needs_insert_alone(server: Postgres, db: str) -> None:
+    query(server, db, "INSERT INTO outbox (aggregatetype, aggregateid, type) VALUES ('a', 'b', 'c')")
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        query(server, db, block("INSERT INTO outbox"), user="orders")
+    server.psql(db, block("TO orders"))
+    query(server, db, block("INSERT INTO outbox"), user="orders")
+    copy = server.connect(db, user="orders", autocommit=True)
+    copy.cursor().execute("BEGIN; SAVEPOINT a")
+    with copy.cursor() as cursor:
+        cursor.execute(block("INSERT INTO outbox"))
+        cursor.execute("RELEASE a; COMMIT")
+    copy.close()
+    for refused in ("SELECT * FROM outbox", "DELETE FROM outbox", "SELECT * FROM outbox_lease"):
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            query(server, db, refused, user="orders")
+    texts = query(server, db, "SELECT aggregateid, payload::text FROM outbox ORDER BY seq OFFSET 1")
+    assert texts == [("4711", '{"total": 12.30}')] * 2
+
+
+def test_the_service_may_have_any_search_path(server: Postgres, db: str) -> None:
+    """Names of the writer's own cannot get between the trigger and pg_catalog."""
+    server.psql(db, block("TO orders"))
+    query(server, db, "CREATE SCHEMA trap AUTHORIZATION orders")
+    query(
+        server,
+        db,
+        "CREATE FUNCTION trap.trap(text, text) RETURNS boolean LANGUAGE plpgsql"
+        " AS 'BEGIN RAISE ''trapped''; END';"
+        "CREATE OPERATOR trap.<> (LEFTARG = text, RIGHTARG = text, FUNCTION = trap.trap);"
+        "CREATE FUNCTION trap.concat(text, oid) RETURNS text LANGUAGE plpgsql"
+        " AS 'BEGIN RAISE ''trapped''; END'",
+        user="orders",
+    )
+    sleeping = server.connect(db, autocommit=True)
+    sleeping.cursor().execute(
+        "SELECT pg_advisory_lock((1869967992::bigint << 32) | 'outbox'::regclass::oid::bigint)"
+    )
+    insert = INSERT.replace("outbox", "public.outbox")
+    query(server, db, f"SET search_path = trap, pg_catalog; {insert}", user="orders")
+    sleeping.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "works", "refused"),
+    [
+        (
+            "SELECT, DELETE",
+            "DELETE FROM outbox WHERE seq = ANY('{1}')",
+            "UPDATE outbox SET published_at = now()",
+        ),
+        (
+            "UPDATE (published_at)",
+            "UPDATE outbox SET published_at = clock_timestamp() WHERE seq = ANY('{1}')",
+            "DELETE FROM outbox",
+        ),
+    ],
+    ids=["delete", "mark"],
+)
+def test_the_relay_needs_no_more(
+    server: Postgres, db: str, words: str, works: str, refused: str
+) -> None:
+    query(server, db, INSERT)
+    server.psql(db, block(words))
+    for sql in (
+        "COPY (SELECT * FROM outbox WHERE published_at IS NULL AND seq > 0 ORDER BY seq) TO STDOUT",
+        "UPDATE outbox_lease SET epoch = epoch + 1, owner = gen_random_uuid() WHERE shard = 0",
+        "SELECT version FROM outbox_schema_version",
+        works,
+    ):
+        server.psql(db, sql, user="relay")
+    for sql in (
+        refused,
+        "UPDATE outbox SET payload = NULL",
+        INSERT,
+        "TRUNCATE outbox",
+        "DELETE FROM outbox_lease",
+        "INSERT INTO outbox_schema_version (version) VALUES (2)",
+    ):
+        with pytest.raises(PostgresError, match="permission denied"):
+            server.psql(db, sql, user="relay")
+
+
+def test_notify_setting_reaches_new_sessions(server: Postgres, db: str) -> None:
+    server.psql(db, block("outbox_relay.notify"))
+    sql = "SELECT current_setting('outbox_relay.notify', true)"
+    assert query(server, db, sql, user="orders") == [("on",)]
+    assert query(server, server.createdb(), sql, user="orders") == [(None,)]
+
+
+def test_truncate_needs_no_right_on_the_lease(server: Postgres, db: str) -> None:
+    query(server, db, "GRANT TRUNCATE ON outbox TO janitor")
+    query(server, db, "SET search_path = pg_temp; TRUNCATE public.outbox", user="janitor")
+    assert query(server, db, "SELECT epoch FROM outbox_lease") == [(1,)]
+
+
+def test_nobody_borrows_the_owners_rights(server: Postgres, db: str) -> None:
+    """The trigger that runs as its owner can be put on no table of somebody else's."""
+    query(server, db, "CREATE SCHEMA trap AUTHORIZATION janitor")
+    query(server, db, "CREATE TABLE trap.t (a int)", user="janitor")
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        query(
+            server,
+            db,
+            "CREATE TRIGGER x BEFORE TRUNCATE ON trap.t EXECUTE FUNCTION outbox_truncated()",
+            user="janitor",
+        )
+    # Nor does it act on a lease that was given away, whose new owner could attach code to it.
+    query(server, db, "ALTER TABLE outbox_lease OWNER TO janitor")
+    with pytest.raises(psycopg2.errors.RaiseException, match="does not own function"):
+        query(server, db, "TRUNCATE outbox")
+    query(server, db, "GRANT CREATE ON SCHEMA public TO janitor")
+    query(server, db, "ALTER FUNCTION outbox_truncated() OWNER TO janitor")
+    query(server, db, "TRUNCATE outbox")
+    assert query(server, db, "SELECT epoch FROM outbox_lease") == [(1,)]
+
+
+def test_a_role_without_privileges_installs_and_uses_it(server: Postgres) -> None:
+    db = server.createdb(migrated=False)
+    query(server, db, "GRANT CREATE ON SCHEMA public TO janitor")
+    server.psql(db, file=UP, user="janitor")
+    query(server, db, INSERT, user="janitor")
+    query(server, db, "TRUNCATE outbox", user="janitor")
+    server.psql(db, file=DOWN, user="janitor")
+
+
+# -- the reads and their indexes ---------------------------------------------------------------------
+
+
+class Reads:
+    """The relay's reads over a table with a transaction that commits late."""
+
+    WAITING = "published_at IS NULL"
+
+    def __init__(self, server: Postgres, db: str) -> None:
+        self.connection = server.connect(db, autocommit=True)
+        late = server.connect(db)
+        late.cursor().execute(INSERT_MANY, (20,))
+        query(server, db, INSERT_MANY, 100)
+        ((snapshot, self.high),) = query(
+            server, db, "SELECT pg_current_snapshot()::text, max(seq) FROM outbox"
+        )
+        _, xmax, xip = snapshot.split(":")
+        late.commit()
+        late.close()
+        self.since = (f"xid >= '{xmax}'", f"xid = ANY ('{{{xip}}}')")
+        for _ in range(5):
+            query(server, db, INSERT_MANY, 20)
+
+    def start(self) -> dict[str, Any]:
+        return self.run(f"SELECT * FROM outbox WHERE {self.WAITING} AND seq > 0 ORDER BY seq LIMIT 50")
+
+    def late(self) -> dict[str, Any]:
+        return self.run(
+            f"SELECT * FROM outbox WHERE {self.WAITING} AND seq > 0 AND seq <= {self.high}"
+            f" AND ({' OR '.join(self.since)}) ORDER BY seq LIMIT 5000"
+        )
+
+    def late_fenced(self) -> dict[str, Any]:
+        branches = " UNION ALL ".join(
+            f"SELECT * FROM outbox WHERE {self.WAITING} AND {part}" for part in self.since
+        )
+        return self.run(
+            f"SELECT * FROM ({branches} OFFSET 0) AS gathered"
+            f" WHERE seq > 0 AND seq <= {self.high} ORDER BY seq LIMIT 5000"
+        )
+
+    def new(self) -> dict[str, Any]:
+        return self.run(
+            f"SELECT * FROM outbox WHERE {self.WAITING} AND seq > {self.high}"
+            " AND pg_visible_in_snapshot(xid, pg_current_snapshot()) ORDER BY seq LIMIT 5000"
+        )
+
+    def highest(self) -> dict[str, Any]:
+        return self.run("SELECT max(seq) FROM outbox")
+
+    def run(self, sql: str) -> dict[str, Any]:
+        """The plan's top node, and of all below: scans (kind, index) and how many rows they touched."""
+        cursor = self.connection.cursor()
+        cursor.execute("EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) " + sql)
+        answer = cursor.fetchone()[0]
+        top = (answer if isinstance(answer, list) else json.loads(answer))[0]["Plan"]
+        scans: set[str] = set()
+        touched = 0
+        nodes = [top]
+        while nodes:
+            node = nodes.pop()
+            nodes += node.get("Plans", [])
+            if "Index Name" in node:
+                scans.add(node["Index Name"])
+            elif "Seq Scan" in node["Node Type"]:
+                scans.add("no index")
+            if "Scan" in node["Node Type"] and "Subquery" not in node["Node Type"]:
+                removed = node.get("Rows Removed by Filter", 0)
+                touched += node["Actual Loops"] * (node["Actual Rows"] + removed)
+        return {"rows": top["Actual Rows"], "scans": scans, "touched": touched}
+
+
+def load(server: Postgres, db: str, rows: int) -> None:
+    """Many transactions' rows, as a service would leave them."""
+    connection = server.connect(db)
+    for _ in range(20):
+        connection.cursor().execute(INSERT_MANY, (rows // 20,))
+        connection.commit()
+    connection.close()
+
+
+def test_published_rows_are_not_scanned(server: Postgres, db: str) -> None:
+    """200,000 published rows kept (ack.mode=mark), some hundred waiting: a read touches the hundreds."""
+    load(server, db, 200_000)
+    query(server, db, "UPDATE outbox SET published_at = clock_timestamp()")
+    query(server, db, "VACUUM ANALYZE outbox")
+    reads = Reads(server, db)
+    seen = {
+        "start": (reads.start(), 50),
+        "late": (reads.late(), 20),
+        "late_fenced": (reads.late_fenced(), 20),
+        "new": (reads.new(), 100),
+    }
+    for name, (plan, rows) in seen.items():
+        assert plan["rows"] == rows, name
+        assert plan["scans"] <= {"outbox_unpublished_seq", "outbox_unpublished_xid"}, (name, plan)
+        assert plan["touched"] <= 1000, (name, plan)
+    assert reads.highest()["touched"] <= 2
+    reads.connection.close()
+
+
+@pytest.mark.parametrize("analyzed", [True, False])
+def test_a_long_backlog_is_not_scanned(server: Postgres, db: str, analyzed: bool) -> None:
+    """100,000 rows waiting: a page in order comes straight from seq, late rows straight from xid."""
+    load(server, db, 100_000)
+    if analyzed:
+        query(server, db, "ANALYZE outbox")
+    reads = Reads(server, db)
+    if not analyzed:
+        # Without statistics the planner gathers and sorts the whole backlog, unless it is told.
+        reads.connection.cursor().execute("SET enable_bitmapscan = off; SET enable_seqscan = off")
+    start, new, late = reads.start(), reads.new(), reads.late_fenced()
+    assert (start["rows"], new["rows"], late["rows"]) == (50, 100, 20)
+    assert start["scans"] == new["scans"] == {"outbox_unpublished_seq"}
+    assert late["scans"] == {"outbox_unpublished_xid"}
+    assert start["touched"] <= 50
+    assert max(new["touched"], late["touched"]) <= 1000
+    if analyzed:
+        assert reads.late()["scans"] == {"outbox_unpublished_xid"}
+    reads.connection.close()
