@@ -213,15 +213,15 @@ static void show_topics(FILE *out, json_t *root, struct buf *b)
         return;
     }
     if (!json_is_array(topics)) {
-        finish_part(out, "waiting", b, topics);
+        finish_part(out, "topic waits", b, topics);
         return;
     }
     json_array_foreach(topics, i, topic)
     {
-        (void)add(b, topic, "topic", "topic ", "");
+        (void)add(b, topic, "topic", "", "");
         (void)add(b, topic, "held", "", " events wait");
         (void)add(b, topic, "error", "", "");
-        finish_part(out, i == 0 ? "waiting" : "", b, json_incref(topic));
+        finish_part(out, i == 0 ? "topic waits" : "", b, json_incref(topic));
     }
     json_decref(topics);
 }

@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define BACKLOG 64
+#define BACKLOG 512
 
 static bool copy_part(char *to, size_t size, const char *from, size_t len)
 {

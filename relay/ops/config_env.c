@@ -47,6 +47,12 @@ static int unknown(const char *name, struct err *err)
     return config_unknown("environment ", name, setting_variable, CONFIG_VARIABLE, ERR_CONFIG, err);
 }
 
+static void spell_file_variable(const char *key, char ret_name[SETTING_NAME_MAX])
+{
+    setting_variable(key, ret_name);
+    strncat(ret_name, FILE_SUFFIX, SETTING_NAME_MAX - 1 - strlen(ret_name));
+}
+
 /* The key that a variable sets; false where there is none. */
 static bool variable_key(const char *name, char ret_key[SETTING_NAME_MAX])
 {
@@ -132,7 +138,7 @@ static int set_variable(struct config *c, const char *name, const char *value,
     }
     (void)snprintf(base, sizeof base, "%.*s", (int)base_len, name);
     if (!variable_key(base, key))
-        return unknown(name, err);
+        return config_unknown("environment ", name, spell_file_variable, NULL, ERR_CONFIG, err);
     if (is_set(environ_, name, base_len))
         return err_set(err, ERR_CONFIG, "%s: %s is set too; set one of them", where, base);
     o.hide = true;

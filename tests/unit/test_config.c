@@ -286,7 +286,7 @@ static void test_value_files(void **state)
                    "mark");
     expect_refused(load(LIST(unknown), NULL), ERR_CONFIG,
                    "environment OUTBOX_ACK_MOD_FILE: unknown setting, did you mean "
-                   "OUTBOX_ACK_MODE?");
+                   "OUTBOX_ACK_MODE_FILE?");
     unlink(path);
     free(path);
     path = temporary("a\0b", 3);
