@@ -14,7 +14,6 @@
 #define CONNECTIONS 64
 #define CONNECTION_MEMORY ((size_t)8 * 1024)
 #define DEADLINE_S 5
-#define FULL_RECHECK_MS 50
 
 struct slot {
     int fd;            /* -1: free */
@@ -29,7 +28,7 @@ struct http {
     struct http_routes routes;
     void *arg;
     int port;
-    size_t busy;
+    bool closed_one; /* in this run */
     struct slot slots[CONNECTIONS];
     int handles; /* still open */
     void (*on_closed)(void *arg);
@@ -53,10 +52,11 @@ static void arm(struct http *h)
         if (s->fd >= 0 && (s->deadline <= now || s->deadline - now < wait))
             wait = s->deadline <= now ? 0 : s->deadline - now;
     }
-    /* At its limit libmicrohttpd leaves the listening socket alone and does not say when it looks
-     * at it again. */
-    if (h->busy + 1 >= CONNECTIONS && wait > FULL_RECHECK_MS)
-        wait = FULL_RECHECK_MS;
+    /* At its limit libmicrohttpd takes the listening socket out of its epoll set, and puts it back
+     * in the run after the one that closed a connection. */
+    if (h->closed_one)
+        wait = 0;
+    h->closed_one = false;
     if (wait == UINT64_MAX)
         uv_timer_stop(&h->timer);
     else
@@ -97,12 +97,11 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **s
     struct slot *s = *socket_context;
 
     if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
-        h->busy--;
+        h->closed_one = true;
         if (s != NULL)
             s->fd = -1;
         return;
     }
-    h->busy++;
     info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     for (size_t i = 0; info != NULL && i < CONNECTIONS; i++) {
         if (h->slots[i].fd < 0) {
