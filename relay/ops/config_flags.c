@@ -61,7 +61,7 @@ static int next_flag(int argc, char *const *argv, int *at, char ret_flag[SETTING
 int config_flags(struct config *c, int argc, char *const *argv, const char **ret_file,
                  struct err *err)
 {
-    char flag[SETTING_NAME_MAX];
+    char flag[SETTING_NAME_MAX] = {0};
     char where[SETTING_NAME_MAX + 16];
     char key[SETTING_NAME_MAX];
     const char *value = NULL;

@@ -84,8 +84,7 @@ const struct setting setting_table[SETTINGS] = {
      .type = SETTING_STRING,
      .offset = FIELD(route_topic),
      .default_text = "outbox.event.${aggregatetype}",
-     .help =
-         "The topic; ${aggregatetype}, ${aggregateid}, ${type}, ${topic} stand for the columns."},
+     .help = "The topic; ${aggregatetype}, ${aggregateid}, ${type} stand for the columns."},
     {.key = "failure.policy",
      .type = SETTING_WORD,
      .offset = FIELD(failure_policy),

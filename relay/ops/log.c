@@ -52,6 +52,11 @@ void log_close(struct log *l)
     free(l);
 }
 
+void log_set_level(struct log *l, enum log_level level)
+{
+    l->level = level;
+}
+
 static void write_time(struct buf *b)
 {
     struct timespec now;

@@ -15,6 +15,7 @@ struct log;
 int log_open(struct log **ret, int fd, enum log_level level, enum log_format format,
              struct err *err);
 void log_close(struct log *l);
+void log_set_level(struct log *l, enum log_level level);
 
 /* What a field's value is. */
 enum log_kind { LOG_STR, LOG_INT };
