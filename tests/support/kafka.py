@@ -154,12 +154,14 @@ class Kafka:
             replication_factor=replication or self.brokers,
             config={key: str(value) for key, value in (configs or {}).items()},
         )
-        for future in self.admin().create_topics([topic]).values():
+        admin = self.admin()  # has to live until its futures are done
+        for future in admin.create_topics([topic]).values():
             future.result(30)
         wait_for(lambda: self._partitions(name) == partitions, f"topic {name} to be there", 30)
 
     def delete_topic(self, name: str) -> None:
-        for future in self.admin().delete_topics([name]).values():
+        admin = self.admin()
+        for future in admin.delete_topics([name]).values():
             future.result(30)
         wait_for(lambda: self._partitions(name) == 0, f"topic {name} to be gone", 30)
 

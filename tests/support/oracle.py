@@ -72,6 +72,7 @@ class Oracle:
                 "isolation.level": isolation,
                 "auto.offset.reset": "error",  # a record that vanished must not be skipped
                 "allow.auto.create.topics": False,
+                "socket.timeout.ms": 5000,  # a leader that stands still: ask its successor
                 "fetch.wait.max.ms": 50,
                 "fetch.error.backoff.ms": 50,
                 "log_level": 2,
