@@ -238,9 +238,7 @@ void pipeline_disown(struct pipeline *p, int64_t now)
 void pipeline_rows_gone(struct pipeline *p, int64_t now)
 {
     (void)now;
-    ledger_disown(p->ledger);
-    p->batches = 0;
-    p->batch++; /* answers to older batches find nothing */
+    ledger_disown(p->ledger); /* answers to batches on their way find nothing then */
     pipeline_start_over(p);
 }
 
@@ -485,6 +483,11 @@ void pipeline_view(const struct pipeline *p, struct pipeline_view *ret)
     };
     for (uint32_t i = 0; ret->topics_away > 0 && i < p->topics.n; i++)
         ret->held += p->topics.list[i].held;
+}
+
+uint32_t pipeline_topics(const struct pipeline *p)
+{
+    return p->topics.n;
 }
 
 enum topic_state pipeline_topic_state(const struct pipeline *p, uint32_t topic, uint64_t *ret_held)

@@ -152,6 +152,8 @@ struct pipeline_view {
         waiting_since; /* the sink has had records since then without a report; -1: it has none */
 };
 void pipeline_view(const struct pipeline *p, struct pipeline_view *ret);
+/* Topics are numbered from 0, as the sink numbers them. */
+uint32_t pipeline_topics(const struct pipeline *p);
 enum topic_state pipeline_topic_state(const struct pipeline *p, uint32_t topic, uint64_t *ret_held);
 
 #endif

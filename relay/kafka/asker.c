@@ -37,7 +37,7 @@ struct asker {
     uv_loop_t *loop;
     uv_timer_t again;
     uv_work_t work;
-    const struct topics *names;
+    const struct sink_topics *names;
     struct producer *producer;
     bool busy;
     bool alive_wanted;
@@ -60,7 +60,7 @@ static void on_again(uv_timer_t *t)
     start_round(t->data);
 }
 
-int asker_new(struct asker **ret, uv_loop_t *loop, const struct topics *names,
+int asker_new(struct asker **ret, uv_loop_t *loop, const struct sink_topics *names,
               const struct asker_callbacks *callbacks, void *arg, struct err *err)
 {
     struct asker *a = calloc(1, sizeof *a);

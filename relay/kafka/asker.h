@@ -26,7 +26,7 @@ struct asker_callbacks {
 
 /* names is borrowed for the life of the asker. The caller owns *ret: free() ends it before
  * asker_start, asker_close after. Errors: ERR_NOMEM. */
-int asker_new(struct asker **ret, uv_loop_t *loop, const struct topics *names,
+int asker_new(struct asker **ret, uv_loop_t *loop, const struct sink_topics *names,
               const struct asker_callbacks *callbacks, void *arg, struct err *err);
 
 /* Opens its handle on the loop; cannot fail. */

@@ -20,7 +20,6 @@ static const struct sink_property defaults[] = {
     {"message.timeout.ms", "0"},
     {"enable.gapless.guarantee", "true"},
     {"max.in.flight.requests.per.connection", "5"},
-    {"queuing.strategy", "fifo"},
     /* Java's partitioner, so that its consumers and other producers find the same partitions. */
     {"partitioner", "murmur2_random"},
     /* While requests are in flight records gather by themselves: a longer wait buys no throughput

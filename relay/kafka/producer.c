@@ -12,7 +12,7 @@
 static_assert(sizeof(void *) >= sizeof(uint64_t), "a tag travels as a message's opaque pointer");
 
 int producer_new(struct producer **ret, const struct sink_options *options,
-                 const struct topics *names, struct err *err)
+                 const struct sink_topics *names, struct err *err)
 {
     struct producer *p = calloc(1, sizeof *p);
     int r;
@@ -65,7 +65,7 @@ static rd_kafka_headers_t *headers_of(const struct sink_record *record)
     rd_kafka_headers_t *list = rd_kafka_headers_new(record->nheaders);
 
     for (size_t i = 0; i < record->nheaders; i++) {
-        const struct sink_header *h = &record->headers[i];
+        const struct header *h = &record->headers[i];
 
         /* A size of 0 is a name without a character only by this length: -1 would be strlen. */
         if (rd_kafka_header_add(list, (const char *)h->name.data, (ssize_t)h->name.len,

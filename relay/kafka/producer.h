@@ -14,7 +14,7 @@
 struct producer {
     rd_kafka_t *rk;
     rd_kafka_queue_t *queue; /* reports, errors and log lines */
-    const struct topics *names;
+    const struct sink_topics *names;
     rd_kafka_topic_t **handles; /* by index; NULL until first used */
     uint32_t nhandles;
     uint32_t inflight; /* put and not reported */
@@ -24,7 +24,7 @@ struct producer {
 /* names is borrowed for the life of the producer. The caller owns *ret. Errors: ERR_CONFIG,
  * ERR_NOMEM. */
 int producer_new(struct producer **ret, const struct sink_options *options,
-                 const struct topics *names, struct err *err);
+                 const struct sink_topics *names, struct err *err);
 
 /* Calls wake(arg), on librdkafka's threads, whenever the queue stops being empty. */
 void producer_watch(struct producer *p, void (*wake)(rd_kafka_t *rk, void *arg), void *arg);

@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "core/failure.h"
+#include "core/headers.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -28,11 +29,6 @@ struct sink_options {
     uint64_t window_bytes;
 };
 
-struct sink_header {
-    struct slice name;
-    struct slice value; /* data == NULL: a null header */
-};
-
 struct sink_record {
     uint64_t tag;
     uint32_t topic;    /* from sink_topic */
@@ -40,7 +36,7 @@ struct sink_record {
     struct slice key;
     struct slice value; /* data == NULL: a tombstone */
     int64_t timestamp_ms;
-    const struct sink_header *headers;
+    const struct header *headers;
     size_t nheaders;
 };
 

@@ -17,7 +17,7 @@ struct sink {
     void *arg;
     uv_loop_t *loop;
     struct options options;
-    struct topics topics;
+    struct sink_topics topics;
     struct producer *producer; /* NULL between two, and after a discard */
     struct asker *asker;
 

@@ -42,7 +42,7 @@ static int check_name(const char *name, size_t len, struct err *err)
 }
 
 /* The slot that holds name, or the free one where it belongs. */
-static uint32_t *slot_of(const struct topics *t, const char *name, size_t len)
+static uint32_t *slot_of(const struct sink_topics *t, const char *name, size_t len)
 {
     uint32_t at = hash_of(name, len) & (t->nslots - 1);
 
@@ -56,7 +56,7 @@ static uint32_t *slot_of(const struct topics *t, const char *name, size_t len)
     return &t->slots[at];
 }
 
-static int grow(struct topics *t, struct err *err)
+static int grow(struct sink_topics *t, struct err *err)
 {
     uint32_t cap = t->cap == 0 ? 16 : t->cap * 2;
     char **names = realloc(t->names, cap * sizeof *names);
@@ -77,7 +77,7 @@ static int grow(struct topics *t, struct err *err)
     return 0;
 }
 
-int topics_index(struct topics *t, const char *name, size_t len, uint32_t *ret, struct err *err)
+int sink_topics_index(struct sink_topics *t, const char *name, size_t len, uint32_t *ret, struct err *err)
 {
     uint32_t *slot;
 
@@ -98,11 +98,11 @@ int topics_index(struct topics *t, const char *name, size_t len, uint32_t *ret, 
     return 0;
 }
 
-void topics_free(struct topics *t)
+void sink_topics_free(struct sink_topics *t)
 {
     for (uint32_t i = 0; i < t->n; i++)
         free(t->names[i]);
     free(t->names);
     free(t->slots);
-    *t = (struct topics){0};
+    *t = (struct sink_topics){0};
 }

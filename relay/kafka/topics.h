@@ -7,8 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A zeroed struct is an empty table; the owner calls topics_free. */
-struct topics {
+/* A zeroed struct is an empty table; the owner calls sink_topics_free. */
+struct sink_topics {
     char **names; /* by index */
     uint32_t n;
     uint32_t cap;
@@ -18,7 +18,7 @@ struct topics {
 
 /* The index of name, a new one where it is not known yet. Errors: ERR_ROW for a name that is not
  * legal in Kafka, ERR_NOMEM. */
-int topics_index(struct topics *t, const char *name, size_t len, uint32_t *ret, struct err *err);
-void topics_free(struct topics *t);
+int sink_topics_index(struct sink_topics *t, const char *name, size_t len, uint32_t *ret, struct err *err);
+void sink_topics_free(struct sink_topics *t);
 
 #endif

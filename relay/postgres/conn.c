@@ -382,7 +382,7 @@ static void pop(struct pg_conn *c)
 static bool copy_rows(struct pg_conn *c, struct request *r)
 {
     char *data = NULL;
-    int n;
+    int n = 0;
 
     while (!c->lost && (n = PQgetCopyData(c->pq, &data, 1)) > 0) {
         if (r->row != NULL)

@@ -76,12 +76,13 @@ static void returned(void *arg, const PGresult *res, const struct err *why)
     step(w);
 }
 
-static void send_lock(struct wakeup *w, const char *format, pg_result_fn done)
+/* function: pg_advisory_lock or pg_advisory_unlock. */
+static void send_lock(struct wakeup *w, const char *function, pg_result_fn done)
 {
     struct buf sql = {0};
     struct err err;
 
-    buf_printf(&sql, format, w->key);
+    buf_printf(&sql, "SELECT pg_catalog.%s(%" PRId64 ")", function, w->key);
     if (buf_cstr(&sql) != NULL) {
         pg_conn_query(w->conn, buf_cstr(&sql), NULL, wait_ms * 4, done, w);
     } else {
@@ -95,10 +96,10 @@ static void step(struct wakeup *w)
 {
     if (w->state == LOCK_FREE && w->want) {
         w->state = LOCK_WAITING;
-        send_lock(w, "SELECT pg_catalog.pg_advisory_lock(%" PRId64 ")", answered);
+        send_lock(w, "pg_advisory_lock", answered);
     } else if (w->state == LOCK_HELD && !w->want) {
         w->state = LOCK_RETURNING;
-        send_lock(w, "SELECT pg_catalog.pg_advisory_unlock(%" PRId64 ")", returned);
+        send_lock(w, "pg_advisory_unlock", returned);
     }
 }
 

@@ -1,0 +1,298 @@
+/* The sink's side: events become records and go in, reports come out. */
+#include "relay_state.h"
+
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* How long a dead producer's last reports are waited for. */
+static const int rebuild_timeout_ms = 5000;
+
+/* ---- records ---- */
+
+/* Remembers the event to halt at: the first refused, or the largest of a batch that was refused for
+ * its size, since the broker does not say which one it was. */
+static void remember_culprit(struct relay *r, const struct ledger_item *item, const char *topic,
+                             size_t topic_len, const struct err *why)
+{
+    r->refused++;
+    if (r->culprit_known && item->bytes <= r->culprit.bytes)
+        return;
+    r->culprit_known = true;
+    r->culprit = *item;
+    r->culprit_why = *why;
+    (void)snprintf(r->culprit_topic, sizeof r->culprit_topic, "%.*s", (int)topic_len, topic);
+}
+
+void relay_log_culprit(struct relay *r)
+{
+    char id[EVENT_ID_TEXT];
+    struct log_field fields[] = {
+        LOG_F_STR("event_id", id),
+        LOG_F_INT("seq", r->culprit.seq),
+        LOG_F_STR("topic", r->culprit_topic[0] != '\0' ? r->culprit_topic : NULL),
+        LOG_F_INT("bytes", r->culprit.bytes),
+        LOG_F_INT("refused_together", r->refused),
+    };
+
+    if (!r->culprit_known)
+        return;
+    event_id_text(r->culprit.id, id);
+    log_write(r->log, LOG_ERROR, "relay", fields, sizeof fields / sizeof *fields,
+              "event %s cannot be published: %s. It stays in %s, nothing later of its key was "
+              "published. Correct the cause, or correct or delete the row, and start again",
+              id, r->culprit_why.message, r->facts.table);
+}
+
+static enum delivery class_of(const struct err *err)
+{
+    switch (err->class) {
+    case ERR_ROW:
+        return DELIVERY_ROW;
+    case ERR_TOPIC:
+        return DELIVERY_TOPIC;
+    default:
+        return DELIVERY_LOST; /* not now: read it again */
+    }
+}
+
+static void put(struct relay *r, int64_t now, const struct record *record,
+                const struct pipeline_row *row, uint64_t tag)
+{
+    struct sink_record out = {
+        .tag = tag,
+        .topic = row->item.topic,
+        .partition = record->partition,
+        .key = record->key,
+        .value = record->value,
+        .timestamp_ms = record->timestamp_ms,
+        .headers = record->headers,
+        .nheaders = record->nheaders,
+    };
+    struct err err;
+
+    if (sink_put(r->sink, &out, &err) == 0)
+        return;
+    if (err.class == ERR_ROW) {
+        r->counters.errors[0]++;
+        remember_culprit(r, &row->item, record->topic, record->topic_len, &err);
+    }
+    pipeline_put_failed(r->pipeline, now, tag, class_of(&err));
+}
+
+bool relay_put(struct relay *r, const struct event *event)
+{
+    int64_t now = clock_boot_ms();
+    struct pipeline_row row = {.xid = event->xid};
+    struct record record = {0};
+    struct err err;
+    uint64_t tag = 0;
+    int rc;
+
+    if (r->closing)
+        return false;
+    owner_expire(r->owner, now);
+    rc = format_event(r->format, event, &record, &err);
+    if (rc == 0)
+        rc = sink_topic(r->sink, record.topic, record.topic_len, &row.item.topic, &err);
+    if (rc != 0 && err.class != ERR_ROW) {
+        log_error(r->log, "relay", "%s", err.message);
+        relay_fail(r, err_exit_code(err.class));
+        return false;
+    }
+    row.invalid = rc != 0;
+    row.item.seq = event->seq;
+    row.item.bytes = record.bytes;
+    row.item.created_us = event->created_us;
+    memcpy(row.item.id, event->id, sizeof row.item.id);
+    switch (pipeline_row(r->pipeline, now, &row, &tag, &err)) {
+    case VERDICT_PUT:
+        put(r, now, &record, &row, tag);
+        return true;
+    case VERDICT_SKIP:
+    case VERDICT_HOLD:
+        return true;
+    case VERDICT_INVALID:
+        r->counters.errors[0]++;
+        remember_culprit(r, &row.item, record.topic, record.topic_len, &err);
+        break;
+    case VERDICT_CUT:
+        break;
+    }
+    relay_pump(r, now);
+    return false;
+}
+
+/* ---- reports ---- */
+
+static void count_published(struct relay *r, const struct ledger_item *item)
+{
+    struct relay_counters *c = &r->counters;
+
+    if (item->topic >= c->topics) {
+        uint32_t n = item->topic + 16;
+        uint64_t *grown = realloc(c->published, n * sizeof *grown);
+
+        if (grown == NULL)
+            return; /* a count less, not an event less */
+        memset(grown + c->topics, 0, (n - c->topics) * sizeof *grown);
+        c->published = grown;
+        c->topics = n;
+    }
+    c->published[item->topic]++;
+    c->published_all++;
+    histogram_add(&c->latency, (double)(clock_wall_ms() * 1000 - item->created_us) / 1e6);
+}
+
+static void on_report(void *arg, uint64_t tag, enum delivery what, const struct err *why)
+{
+    struct relay *r = arg;
+    struct ledger_item item;
+
+    if (!pipeline_report(r->pipeline, clock_boot_ms(), tag, what, &item))
+        return;
+    if (what == DELIVERY_OK) {
+        count_published(r, &item);
+        return;
+    }
+    r->counters.errors[what - DELIVERY_ROW]++;
+    if (what == DELIVERY_ROW) {
+        const char *topic = sink_topic_name(r->sink, item.topic);
+
+        remember_culprit(r, &item, topic, strlen(topic), why);
+    }
+}
+
+static void on_reports_done(void *arg)
+{
+    relay_pump(arg, clock_boot_ms());
+}
+
+static void on_topic(void *arg, uint32_t topic, const struct err *why)
+{
+    struct relay *r = arg;
+    int64_t now = clock_boot_ms();
+    uint64_t held;
+    enum topic_state before = pipeline_topic_state(r->pipeline, topic, &held);
+    struct log_field fields[] = {
+        LOG_F_STR("topic", sink_topic_name(r->sink, topic)),
+        LOG_F_INT("rows_waiting", held),
+    };
+
+    pipeline_topic(r->pipeline, now, topic,
+                   why == NULL               ? TOPIC_KNOWN
+                   : why->class == ERR_TOPIC ? TOPIC_REFUSED
+                                             : TOPIC_NO_ANSWER);
+    if (why != NULL && before == TOPIC_ASKED)
+        log_write(r->log, LOG_WARN, "kafka", fields, 1,
+                  "%s; its events wait in the table, others go on", why->message);
+    if (why == NULL && before == TOPIC_RETRYING)
+        log_write(r->log, LOG_INFO, "kafka", fields, 2, "topic %s is there again: its events flow",
+                  sink_topic_name(r->sink, topic));
+    relay_pump(r, now);
+}
+
+/* ---- the producer's life ---- */
+
+static void on_fatal(void *arg, const struct err *why)
+{
+    struct relay *r = arg;
+    int64_t now = clock_boot_ms();
+
+    pipeline_sink_fatal(r->pipeline, now);
+    if (pipeline_stopping(r->pipeline) != STOP_HALT) {
+        r->counters.rebuilds++;
+        log_warn(r->log, "kafka",
+                 "%s; a new producer is made and goes on at the oldest unacknowledged row",
+                 why->message);
+    }
+    relay_pump(r, now);
+}
+
+static void on_rebuilt(void *arg, const struct err *why)
+{
+    struct relay *r = arg;
+    int64_t now = clock_boot_ms();
+
+    if (why != NULL)
+        log_error(r->log, "kafka", "no new producer: %s; tried again", why->message);
+    pipeline_sink_rebuilt(r->pipeline, now, why == NULL);
+    relay_pump(r, now);
+}
+
+void relay_discard_producer(struct relay *r)
+{
+    if (r->closing)
+        return;
+    r->discarding = true;
+    r->rebuild_wanted = false;
+    sink_discard(r->sink);
+}
+
+static void on_discarded(void *arg)
+{
+    struct relay *r = arg;
+
+    r->discarding = false;
+    if (r->rebuild_wanted)
+        sink_rebuild(r->sink, rebuild_timeout_ms);
+    r->rebuild_wanted = false;
+}
+
+static void on_up(void *arg, bool up, const struct err *why)
+{
+    struct relay *r = arg;
+    int64_t now = clock_boot_ms();
+
+    if (!up) {
+        relay_outage(r, SERVER_KAFKA, now, why);
+    } else if (relay_recovered(r, SERVER_KAFKA, now)) {
+        log_info(r->log, "kafka", "Kafka is reachable again");
+    } else {
+        log_info(r->log, "kafka", "Kafka is reachable");
+    }
+    pipeline_kafka(r->pipeline, now, up);
+    relay_pump(r, now);
+}
+
+/* librdkafka tells of each broker's each failed connection; its own lines are for debugging, what
+ * matters comes by on_up, on_fatal and the reports. */
+static void on_log(void *arg, int level, const char *facility, const char *text)
+{
+    struct relay *r = arg;
+
+    (void)level;
+    log_debug(r->log, "kafka", "%s: %s", facility, text);
+}
+
+int relay_kafka_open(struct relay *r, struct err *err)
+{
+    static const struct sink_callbacks callbacks = {
+        .on_report = on_report,
+        .on_reports_done = on_reports_done,
+        .on_topic = on_topic,
+        .on_fatal = on_fatal,
+        .on_rebuilt = on_rebuilt,
+        .on_discarded = on_discarded,
+        .on_up = on_up,
+        .on_log = on_log,
+    };
+    struct sink_property *properties = calloc(r->config->nkafka + 1, sizeof *properties);
+    struct sink_options options = {
+        .properties = properties,
+        .nproperties = r->config->nkafka,
+        .window_events = (uint32_t)r->config->window_events,
+        .window_bytes = (uint64_t)r->config->window_bytes,
+    };
+    int rc;
+
+    if (properties == NULL)
+        return err_set(err, ERR_NOMEM, "out of memory");
+    for (size_t i = 0; i < r->config->nkafka; i++)
+        properties[i] = (struct sink_property){r->config->kafka[i].name, r->config->kafka[i].value};
+    rc = sink_open(&r->sink, &r->loop, &options, &callbacks, r, err);
+    free(properties);
+    return rc;
+}

@@ -1,0 +1,341 @@
+/* PostgreSQL's side: what the connections tell goes into the pipeline. */
+#include "relay_state.h"
+
+#include "base/clock.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static const int64_t timeout_ms = 10000;
+/* A notification that we sent ourselves has to arrive within this time, or there is no NOTIFY. */
+static const int64_t probe_timeout_ms = 2000;
+static const int64_t gauges_ms = 10000;
+static const int shard = 0;
+
+/* ---- joining the connections ---- */
+
+static void send_probe(struct relay *r, int64_t now)
+{
+    if (!r->source_up || !r->control_up || r->notify != NOTIFY_UNKNOWN)
+        return;
+    if (r->facts.notify_off) {
+        r->notify = NOTIFY_NONE;
+        log_warn(r->log, "postgres",
+                 "the server allows prepared transactions, which cannot notify: events are polled "
+                 "for every %" PRId64 " ms. If no writer uses PREPARE TRANSACTION: ALTER DATABASE "
+                 "\"%s\" SET outbox_relay.notify = 'on'",
+                 r->config->source_poll_interval_ms, r->facts.database);
+        return;
+    }
+    r->notify = NOTIFY_PROBING;
+    r->probe_sent_at = now;
+    (void)snprintf(r->probe, sizeof r->probe, "probe %.36s", r->instance);
+    control_notify(r->control, r->facts.channel, r->probe);
+}
+
+/* Both connections stand, so the lease may be asked for. */
+static void join(struct relay *r, int64_t now)
+{
+    if (!r->source_up || !r->control_up)
+        return;
+    owner_connect(r->owner, control_conn(r->control), &r->facts);
+    pipeline_ack_up(r->pipeline, now);
+    control_ask_gauges(r->control, &r->facts, r->config->ack_mode == ACK_MARK);
+    r->gauged_at = now;
+    send_probe(r, now);
+}
+
+/* ---- reading ---- */
+
+/* Rows under the same numbers may be others now: nothing that is pending may touch them. */
+static void compare_server(struct relay *r, const struct pg_facts *facts, int64_t now)
+{
+    bool other_server = facts->system_identifier != r->facts.system_identifier ||
+                        facts->timeline != r->facts.timeline;
+
+    if (!r->known || (!other_server && facts->oid == r->facts.oid))
+        return;
+    log_warn(r->log, "postgres",
+             "%s than before: what was in flight is dropped and read again, so some events may be "
+             "published twice",
+             other_server ? "this is another server, or another timeline of it,"
+                          : "the table is another one");
+    pipeline_rows_gone(r->pipeline, now);
+}
+
+static void on_source_up(void *arg, const struct pg_facts *facts)
+{
+    struct relay *r = arg;
+    int64_t now = clock_boot_ms();
+    bool back = relay_recovered(r, SERVER_READ, now);
+
+    compare_server(r, facts, now);
+    r->facts = *facts;
+    r->known = true;
+    if (!r->ever_up || back)
+        log_info(r->log, "postgres", "%s %s at %s as \"%s\", PostgreSQL %d.%d, acknowledging by %s",
+                 back ? "reading again" : "reading", facts->table, table_source_where(r->source),
+                 facts->user, facts->server_version / 10000, facts->server_version % 10000,
+                 r->config->ack_mode == ACK_MARK ? "mark" : "delete");
+    r->ever_up = true;
+    r->source_up = true;
+    r->notify = NOTIFY_UNKNOWN;
+    pipeline_source_up(r->pipeline, now);
+    join(r, now);
+    relay_pump(r, now);
+}
+
+static void on_source_lost(void *arg, bool was_up, const struct err *why)
+{
+    struct relay *r = arg;
+    int64_t now = clock_boot_ms();
+
+    (void)was_up;
+    if (!r->ever_up && (why->class == ERR_CONFIG || why->class == ERR_PERMISSION)) {
+        log_error(r->log, "postgres", "%s", why->message);
+        relay_fail(r, err_exit_code(why->class));
+        return;
+    }
+    relay_outage(r, SERVER_READ, now, why);
+    r->source_up = false;
+    r->notify = NOTIFY_UNKNOWN;
+    pipeline_source_lost(r->pipeline, now);
+    relay_pump(r, now);
+}
+
+static int on_header(void *arg, const struct slice *snapshot, bool has_max, int64_t max_seq,
+                     struct err *err)
+{
+    struct relay *r = arg;
+
+    return pipeline_read_header(r->pipeline, snapshot, has_max, max_seq, err);
+}
+
+static bool on_row(void *arg, const struct event *event)
+{
+    return relay_put(arg, event);
+}
+
+static void log_strays(struct relay *r)
+{
+    struct pipeline_view view;
+
+    pipeline_view(r->pipeline, &view);
+    if (view.strays == r->strays)
+        return;
+    log_warn(r->log, "postgres",
+             "the sweep found %" PRIu64
+             " rows that carry an old or foreign transaction id (restored "
+             "or inserted again); they are published",
+             view.strays - r->strays);
+    r->strays = view.strays;
+}
+
+static void on_read_end(void *arg, uint32_t rows, bool ok, const struct err *why)
+{
+    struct relay *r = arg;
+    int64_t now = clock_boot_ms();
+
+    if (!ok)
+        log_warn(r->log, "postgres", "a read failed and is repeated: %s", why->message);
+    pipeline_read_end(r->pipeline, now, rows, ok);
+    log_strays(r);
+    relay_pump(r, now);
+}
+
+static void on_notify(void *arg, const char *payload)
+{
+    struct relay *r = arg;
+    int64_t now = clock_boot_ms();
+
+    if (payload[0] == '\0') {
+        pipeline_notified(r->pipeline, now);
+    } else if (strcmp(payload, "lease") == 0) {
+        owner_check(r->owner);
+    } else if (r->notify == NOTIFY_PROBING && strcmp(payload, r->probe) == 0) {
+        r->notify = NOTIFY_PROVED;
+        pipeline_set_notify(r->pipeline, now, true);
+    }
+    relay_pump(r, now);
+}
+
+/* ---- control ---- */
+
+static void on_control_up(void *arg)
+{
+    struct relay *r = arg;
+    int64_t now = clock_boot_ms();
+
+    (void)relay_recovered(r, SERVER_CONTROL, now);
+    r->control_up = true;
+    join(r, now);
+    relay_pump(r, now);
+}
+
+static void on_control_lost(void *arg, bool was_up, const struct err *why)
+{
+    struct relay *r = arg;
+    int64_t now = clock_boot_ms();
+
+    (void)was_up;
+    relay_outage(r, SERVER_CONTROL, now, why);
+    r->control_up = false;
+    acknowledger_lost(r->acknowledger);
+    owner_connect(r->owner, NULL, &r->facts);
+    pipeline_ack_lost(r->pipeline, now);
+    relay_pump(r, now);
+}
+
+static void on_gauges(void *arg, const struct control_gauges *gauges)
+{
+    struct relay *r = arg;
+
+    if (!r->gauged)
+        log_info(r->log, "relay", "%" PRId64 " events wait in %s", gauges->backlog, r->facts.table);
+    r->gauged = true;
+    r->gauges = *gauges;
+}
+
+static void on_acknowledged(void *arg, uint32_t batch, enum acknowledge_result result,
+                            const struct err *why)
+{
+    struct relay *r = arg;
+    int64_t now = clock_boot_ms();
+    enum ack_result answer = result == ACKNOWLEDGE_DONE     ? ACK_DONE
+                             : result == ACKNOWLEDGE_FENCED ? ACK_VOID
+                                                            : ACK_FAILED;
+
+    r->counters.acknowledged += pipeline_acked(r->pipeline, now, batch, answer);
+    if (result == ACKNOWLEDGE_FENCED)
+        owner_check(r->owner); /* who or what has advanced the epoch? */
+    if (result == ACKNOWLEDGE_FAILED)
+        log_warn(r->log, "postgres", "an acknowledgement failed and is repeated: %s", why->message);
+    relay_pump(r, now);
+}
+
+/* ---- ownership ---- */
+
+static void on_owned(void *arg, uint64_t epoch, bool continued)
+{
+    struct relay *r = arg;
+    int64_t now = clock_boot_ms();
+
+    log_info(r->log, "lease", "%s the outbox, shard %d, epoch %" PRIu64,
+             continued ? "owning again" : "owning", shard, epoch);
+    pipeline_own(r->pipeline, now, continued);
+    relay_pump(r, now);
+}
+
+static void on_disowned(void *arg, const char *why)
+{
+    struct relay *r = arg;
+    int64_t now = clock_boot_ms();
+
+    log_warn(r->log, "lease", "standing by: %s; what is in flight is given up", why);
+    pipeline_disown(r->pipeline, now);
+    relay_discard_producer(r);
+    relay_pump(r, now);
+}
+
+static void on_truncated(void *arg, uint64_t epoch)
+{
+    struct relay *r = arg;
+    int64_t now = clock_boot_ms();
+
+    log_warn(r->log, "lease",
+             "the table was truncated, epoch %" PRIu64 ": what was in flight has no rows any more",
+             epoch);
+    pipeline_rows_gone(r->pipeline, now);
+    relay_pump(r, now);
+}
+
+static void on_owner_error(void *arg, const struct err *why)
+{
+    struct relay *r = arg;
+
+    log_warn(r->log, "lease", "the lease could not be asked for: %s", why->message);
+}
+
+/* ---- waking ---- */
+
+static void on_granted(void *arg)
+{
+    struct relay *r = arg;
+    int64_t now = clock_boot_ms();
+
+    pipeline_lock_granted(r->pipeline, now);
+    relay_pump(r, now);
+}
+
+static void on_wakeup_lost(void *arg, bool was_up, const struct err *why)
+{
+    struct relay *r = arg;
+    int64_t now = clock_boot_ms();
+
+    /* The lock's connection is an aid: without it the relay only polls. The others tell of an
+     * outage. */
+    if (was_up)
+        log_debug(r->log, "postgres", "the wake-up lock's connection was lost: %s", why->message);
+    pipeline_lock_lost(r->pipeline, now);
+    relay_pump(r, now);
+}
+
+/* ---- life ---- */
+
+static int open_connections(struct relay *r, uint64_t seed, struct err *err)
+{
+    static const struct table_source_callbacks source = {on_source_up, on_source_lost, on_header,
+                                                         on_row,       on_read_end,    on_notify};
+    static const struct control_callbacks control = {on_control_up, on_control_lost, on_gauges};
+    static const struct wakeup_callbacks wakeup = {on_granted, on_wakeup_lost};
+    const char *uri = r->config->postgres_uri;
+    const char *direct =
+        r->config->postgres_direct_uri[0] != '\0' ? r->config->postgres_direct_uri : uri;
+    struct table_source_options options = {
+        .uri = direct,
+        .table = r->config->source_table,
+        .mark = r->config->ack_mode == ACK_MARK,
+        .timeout_ms = timeout_ms,
+        .seed = seed,
+    };
+    int rc = table_source_open(&r->source, &r->loop, &options, &source, r, err);
+
+    if (rc == 0)
+        rc = control_open(&r->control, &r->loop, uri, timeout_ms, r->config->lease_ttl_ms / 4,
+                          seed + 1, &control, r, err);
+    if (rc == 0)
+        rc = wakeup_open(&r->wakeup, &r->loop, direct, timeout_ms, seed + 2, &wakeup, r, err);
+    return rc;
+}
+
+int relay_postgres_open(struct relay *r, struct err *err)
+{
+    static const struct owner_callbacks owner = {on_owned, on_disowned, on_truncated,
+                                                 on_owner_error};
+    uint64_t seed = (uint64_t)clock_wall_ms() ^ (uint64_t)uv_os_getpid() << 32;
+    int rc = acknowledger_new(&r->acknowledger, r->config->ack_mode == ACK_MARK, on_acknowledged, r,
+                              err);
+
+    if (rc == 0)
+        rc = owner_open(&r->owner, &r->loop, shard, r->instance, r->name, r->config->lease_ttl_ms,
+                        &owner, r, err);
+    if (rc == 0)
+        rc = open_connections(r, seed, err);
+    return rc;
+}
+
+void relay_postgres_tick(struct relay *r, int64_t now)
+{
+    if (r->notify == NOTIFY_PROBING && now - r->probe_sent_at >= probe_timeout_ms) {
+        r->notify = NOTIFY_NONE;
+        log_warn(r->log, "postgres",
+                 "notifications do not arrive (a transaction pooler?): events are polled for every "
+                 "%" PRId64 " ms. Set postgres.direct_uri to the server's own address",
+                 r->config->source_poll_interval_ms);
+    }
+    if (r->source_up && r->control_up && now - r->gauged_at >= gauges_ms) {
+        r->gauged_at = now;
+        control_ask_gauges(r->control, &r->facts, r->config->ack_mode == ACK_MARK);
+    }
+}

@@ -1,0 +1,132 @@
+/* The relay's parts and what is known of them; shared by its sources: relay.c (life),
+ * relay_postgres.c, relay_kafka.c (the callbacks of either side), relay_status.c (what it says of
+ * itself). */
+#ifndef OUTBOX_RELAY_STATE_H
+#define OUTBOX_RELAY_STATE_H
+
+#include "core/format.h"
+#include "core/metrics.h"
+#include "core/pipeline.h"
+#include "kafka/sink.h"
+#include "ops/http.h"
+#include "postgres/acknowledge.h"
+#include "postgres/control.h"
+#include "postgres/owner.h"
+#include "postgres/table_source.h"
+#include "postgres/wakeup.h"
+#include "relay.h"
+
+#include <uv.h>
+
+enum relay_server {
+    SERVER_READ,
+    SERVER_CONTROL,
+    SERVER_WAKEUP,
+    SERVER_KAFKA,
+    SERVERS,
+};
+
+enum notify_state {
+    NOTIFY_UNKNOWN,
+    NOTIFY_PROBING,
+    NOTIFY_PROVED,
+    NOTIFY_NONE,
+};
+
+/* A server that is away: what was said of it last, so that each cause is logged once. */
+struct outage {
+    bool down;
+    bool was_up; /* ever */
+    int64_t since;
+    int64_t logged_at;
+    uint64_t reconnects;
+    char why[256];
+};
+
+struct relay_counters {
+    uint64_t *published; /* by topic */
+    uint32_t topics;
+    uint64_t published_all;
+    uint64_t acknowledged;
+    uint64_t errors[4]; /* by delivery class: row, topic, cluster, lost */
+    uint64_t rebuilds;
+    struct histogram latency;
+};
+
+struct relay {
+    const struct config *config;
+    struct log *log;
+    relay_reload_fn reload;
+    void *reload_arg;
+    uv_loop_t loop;
+    char instance[37]; /* this process's uuid */
+    char name[128];    /* host/pid */
+    int64_t started_at;
+
+    struct pipeline *pipeline;
+    struct format *format;
+    struct table_source *source;
+    struct control *control;
+    struct wakeup *wakeup;
+    struct owner *owner;
+    struct acknowledger *acknowledger;
+    struct sink *sink;
+    struct http *http;
+    uv_timer_t pump_timer;
+    uv_timer_t tick_timer;
+    uv_signal_t signals[3];
+
+    bool source_up, control_up;
+    bool ever_up; /* the first inspection succeeded: later failures are outages, not refusals */
+    bool known;   /* facts holds something */
+    struct pg_facts facts;
+    enum notify_state notify;
+    int64_t probe_sent_at;
+    char probe[48];
+    bool discarding;     /* the sink gives up its producer */
+    bool rebuild_wanted; /* once it has */
+    bool pumping, pump_again;
+
+    struct outage outages[SERVERS];
+    struct relay_counters counters;
+    struct control_gauges gauges;
+    bool gauged;
+    int64_t gauged_at;
+    uint64_t strays;
+    uint64_t refused; /* rows of the batch that an event was refused in */
+    bool culprit_known;
+    struct ledger_item culprit; /* the event that the relay halts at */
+    char culprit_topic[ROUTE_TOPIC_MAX + 1];
+    struct err culprit_why;
+    char stall[320]; /* empty: it flows */
+
+    bool stopping;
+    bool closing;
+    int exit_code;
+    int open; /* parts that are still to close */
+};
+
+/* relay.c */
+void relay_pump(struct relay *r, int64_t now);
+/* Ends with this code after the cause was logged; nothing more is published. */
+void relay_fail(struct relay *r, int exit_code);
+void relay_outage(struct relay *r, enum relay_server server, int64_t now, const struct err *why);
+/* Returns true if the server was away. */
+bool relay_recovered(struct relay *r, enum relay_server server, int64_t now);
+
+/* relay_postgres.c */
+int relay_postgres_open(struct relay *r, struct err *err);
+void relay_postgres_tick(struct relay *r, int64_t now);
+
+/* relay_kafka.c */
+int relay_kafka_open(struct relay *r, struct err *err);
+bool relay_put(struct relay *r, const struct event *event);
+void relay_discard_producer(struct relay *r);
+void relay_log_culprit(struct relay *r);
+
+/* relay_status.c */
+extern const struct http_routes relay_routes;
+/* Sets r->stall to what holds events up, or to nothing, and logs a change. */
+void relay_find_stall(struct relay *r, int64_t now);
+
+#endif

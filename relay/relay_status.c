@@ -1,0 +1,291 @@
+/* What the relay says of itself: metrics, status, readiness, and what holds events up. */
+#include "relay_state.h"
+
+#include "base/clock.h"
+#include "ops/metrics_text.h"
+#include "ops/notify.h"
+#include "ops/versions.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* So long without a delivery report while records wait for one is a stall. */
+static const int64_t report_stall_ms = 10000;
+
+/* ---- stalls ---- */
+
+static void describe_stall(struct relay *r, int64_t now, const struct pipeline_view *v, char *ret,
+                           size_t size)
+{
+    ret[0] = '\0';
+    if (r->stopping || !v->owned)
+        return;
+    if (!v->source_up)
+        (void)snprintf(ret, size, "PostgreSQL cannot be read: %s", r->outages[SERVER_READ].why);
+    else if (!v->kafka_up)
+        (void)snprintf(ret, size, "Kafka cannot be reached: %s", r->outages[SERVER_KAFKA].why);
+    else if (!v->sink_ready)
+        (void)snprintf(ret, size, "the producer is being made anew");
+    else if (v->waiting_since >= 0 && now - v->waiting_since >= report_stall_ms)
+        (void)snprintf(ret, size,
+                       "Kafka has confirmed none of %u records for over %" PRId64
+                       " s (too few in-sync replicas, or a broker that hangs)",
+                       v->sent, report_stall_ms / 1000);
+    else if (!v->ack_up)
+        (void)snprintf(ret, size, "rows cannot be acknowledged: %s",
+                       r->outages[SERVER_CONTROL].why);
+    else if (v->topics_away > 0)
+        (void)snprintf(ret, size, "%u topics are away; see topics_waiting", v->topics_away);
+}
+
+void relay_find_stall(struct relay *r, int64_t now)
+{
+    struct pipeline_view view;
+    char stall[sizeof r->stall];
+
+    pipeline_view(r->pipeline, &view);
+    describe_stall(r, now, &view, stall, sizeof stall);
+    if (strcmp(stall, r->stall) == 0)
+        return;
+    if (stall[0] != '\0')
+        log_warn(r->log, "relay", "stalled: %s", stall);
+    else
+        log_info(r->log, "relay", "flowing again");
+    (void)snprintf(r->stall, sizeof r->stall, "%s", stall);
+    notify_status(stall[0] != '\0' ? stall : "publishing");
+}
+
+/* ---- metrics ---- */
+
+static void counter(struct buf *b, const char *name, const char *help, uint64_t value)
+{
+    metrics_family(b, name, METRIC_COUNTER, help);
+    metrics_sample_u64(b, name, NULL, value);
+}
+
+static void gauge(struct buf *b, const char *name, const char *help, double value)
+{
+    metrics_family(b, name, METRIC_GAUGE, help);
+    metrics_sample_double(b, name, NULL, value);
+}
+
+static void published(struct relay *r, struct buf *b)
+{
+    static const char name[] = "outbox_relay_published_events_total";
+
+    metrics_family(b, name, METRIC_COUNTER, "Events confirmed by Kafka's delivery reports.");
+    for (uint32_t i = 0; i < r->counters.topics; i++)
+        if (r->counters.published[i] > 0)
+            metrics_sample_u64(b, name, METRIC_LABEL("topic", sink_topic_name(r->sink, i)),
+                               r->counters.published[i]);
+}
+
+static void errors(struct relay *r, struct buf *b)
+{
+    static const char name[] = "outbox_relay_delivery_errors_total";
+    static const char *const classes[] = {"row", "topic", "cluster", "lost"};
+
+    metrics_family(b, name, METRIC_COUNTER,
+                   "Records that were not confirmed, by whose fault it was.");
+    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
+        metrics_sample_u64(b, name, METRIC_LABEL("class", classes[i]), r->counters.errors[i]);
+}
+
+static void latency(struct relay *r, struct buf *b)
+{
+    const struct histogram *h = &r->counters.latency;
+    static const char name[] = "outbox_relay_publish_latency_seconds";
+    uint64_t cumulative[METRICS_BUCKETS];
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < METRICS_BUCKETS; i++)
+        cumulative[i] = sum += h->counts[i];
+    metrics_family(b, name, METRIC_HISTOGRAM, "From created_at to the delivery report.");
+    metrics_histogram(b, name, NULL, metrics_bounds, cumulative, METRICS_BUCKETS, h->n, h->sum);
+}
+
+static const char *mode(const struct relay *r)
+{
+    return r->notify == NOTIFY_PROVED ? "notify" : "interval";
+}
+
+static void labelled(struct relay *r, struct buf *b)
+{
+    static const char *const modes[] = {"notify", "interval"};
+    const struct metric_label build[] = {{"version", OUTBOX_VERSION},
+                                         {"librdkafka", sink_library_version()},
+                                         {"libpq", pg_library_version()},
+                                         {"libuv", version_libuv()},
+                                         {NULL, NULL}};
+
+    metrics_family(b, "outbox_relay_source_mode", METRIC_GAUGE, "1 for the way of reading in use.");
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
+        metrics_sample_u64(b, "outbox_relay_source_mode", METRIC_LABEL("mode", modes[i]),
+                           strcmp(modes[i], mode(r)) == 0);
+    metrics_family(b, "outbox_relay_reconnects_total", METRIC_COUNTER,
+                   "Connections made again after a loss.");
+    metrics_sample_u64(b, "outbox_relay_reconnects_total", METRIC_LABEL("server", "postgres"),
+                       r->outages[SERVER_READ].reconnects + r->outages[SERVER_CONTROL].reconnects);
+    metrics_sample_u64(b, "outbox_relay_reconnects_total", METRIC_LABEL("server", "kafka"),
+                       r->outages[SERVER_KAFKA].reconnects);
+    metrics_family(b, "outbox_relay_build_info", METRIC_GAUGE, "Versions; the value is 1.");
+    metrics_sample_u64(b, "outbox_relay_build_info", build, 1);
+}
+
+static int serve_metrics(void *arg, struct buf *b)
+{
+    struct relay *r = arg;
+    struct pipeline_view v;
+    struct owner_view o;
+
+    pipeline_view(r->pipeline, &v);
+    owner_view(r->owner, &o);
+    gauge(b, "outbox_relay_owner", "1 while this relay owns the outbox, 0 on standby.", v.owned);
+    gauge(b, "outbox_relay_lease_epoch", "The lease's epoch, as last seen.", (double)o.epoch);
+    gauge(b, "outbox_relay_backlog_events", "Unpublished rows in the table.",
+          (double)r->gauges.backlog);
+    gauge(b, "outbox_relay_oldest_unpublished_age_seconds", "Age of the oldest unpublished row.",
+          r->gauges.oldest_seconds);
+    gauge(b, "outbox_relay_inflight_events", "Rows read and not yet acknowledged.",
+          v.inflight_events);
+    gauge(b, "outbox_relay_inflight_bytes", "Bytes handed to the producer and not yet confirmed.",
+          (double)v.inflight_bytes);
+    gauge(b, "outbox_relay_postgres_up", "1 while the outbox can be read and acknowledged.",
+          v.source_up && r->control_up);
+    gauge(b, "outbox_relay_kafka_up", "1 while a broker can be reached.", v.kafka_up);
+    gauge(b, "outbox_relay_topics_away", "Topics that are unknown or refuse; their rows wait.",
+          v.topics_away);
+    gauge(b, "outbox_relay_stalled", "1 while something holds events up; see /statusz.",
+          r->stall[0] != '\0');
+    counter(b, "outbox_relay_acknowledged_events_total", "Rows deleted or marked after delivery.",
+            r->counters.acknowledged);
+    counter(b, "outbox_relay_swept_events_total",
+            "Rows found by the sweep only: they carried an old or foreign transaction id.",
+            v.strays);
+    counter(b, "outbox_relay_producer_rebuilds_total", "Producers made anew after a fatal error.",
+            r->counters.rebuilds);
+    published(r, b);
+    errors(r, b);
+    latency(r, b);
+    labelled(r, b);
+    metrics_process(b);
+    return b->failed ? 500 : 200;
+}
+
+/* ---- status ---- */
+
+static const char *state(const struct relay *r, const struct pipeline_view *v)
+{
+    struct owner_view o;
+
+    if (pipeline_stopping(r->pipeline) == STOP_HALT)
+        return "halted";
+    if (r->stopping)
+        return "draining";
+    owner_view(r->owner, &o);
+    return v->owned ? "owner" : o.seen && r->control_up ? "standby" : "starting";
+}
+
+static json_t *text_or_null(const char *text)
+{
+    return text[0] != '\0' ? json_string(text) : json_null();
+}
+
+static json_t *topics_waiting(const struct relay *r)
+{
+    json_t *list = json_array();
+
+    for (uint32_t i = 0; i < pipeline_topics(r->pipeline); i++) {
+        uint64_t held;
+        enum topic_state s = pipeline_topic_state(r->pipeline, i, &held);
+
+        if (s == TOPIC_AWAY || s == TOPIC_RETRYING || s == TOPIC_RELEASED)
+            (void)json_array_append_new(list, json_pack("{s:s, s:I}", "topic",
+                                                        sink_topic_name(r->sink, i), "held",
+                                                        (json_int_t)held));
+    }
+    return list;
+}
+
+static json_t *build_status(struct relay *r)
+{
+    struct pipeline_view v;
+    struct owner_view o;
+
+    pipeline_view(r->pipeline, &v);
+    owner_view(r->owner, &o);
+    return json_pack(
+        "{s:s, s:s, s:I, s:s, s:{s:i, s:I, s:s, s:I}, s:{s:s, s:b, s:b, s:b},"
+        " s:{s:b, s:s, s:o}, s:{s:b, s:o}, s:{s:I, s:I, s:I, s:I}, s:I, s:I, s:I, s:f, s:o, s:o}",
+        "version", OUTBOX_VERSION, "state", state(r, &v), "uptime_s",
+        (json_int_t)((clock_boot_ms() - r->started_at) / 1000), "table",
+        r->known ? r->facts.table : r->config->source_table, "lease", "shard", o.shard, "epoch",
+        (json_int_t)o.epoch, "owner", o.name, "expires_in_ms", (json_int_t)o.expires_in_ms,
+        "source", "mode", mode(r), "up", (int)v.source_up, "sleeping",
+        (int)pipeline_asleep(r->pipeline), "caught_up", (int)v.caught_up, "postgres", "up",
+        (int)(v.source_up && r->control_up), "server",
+        r->source != NULL ? table_source_where(r->source) : "", "error",
+        text_or_null(r->outages[r->outages[SERVER_READ].down ? SERVER_READ : SERVER_CONTROL].why),
+        "kafka", "up", (int)v.kafka_up, "error", text_or_null(r->outages[SERVER_KAFKA].why),
+        "window", "events", (json_int_t)v.inflight_events, "bytes", (json_int_t)v.inflight_bytes,
+        "max_events", (json_int_t)r->config->window_events, "max_bytes",
+        (json_int_t)r->config->window_bytes, "published", (json_int_t)r->counters.published_all,
+        "acknowledged", (json_int_t)r->counters.acknowledged, "backlog",
+        (json_int_t)r->gauges.backlog, "oldest_unpublished_s", r->gauges.oldest_seconds, "stall",
+        text_or_null(r->stall), "topics_waiting", topics_waiting(r));
+}
+
+static int serve_status(void *arg, struct buf *b)
+{
+    struct relay *r = arg;
+    json_t *status = build_status(r);
+    char *text = status == NULL ? NULL : json_dumps(status, JSON_COMPACT);
+
+    json_decref(status);
+    if (text == NULL)
+        return 500;
+    buf_append(b, text, strlen(text));
+    buf_append(b, "\n", 1);
+    free(text);
+    return b->failed ? 500 : 200;
+}
+
+/* ---- probes ---- */
+
+static int serve_livez(void *arg, struct buf *b)
+{
+    (void)arg; /* an answer shows that the loop turns */
+    buf_append(b, "ok\n", 3);
+    return 200;
+}
+
+/* Ready: it publishes, or stands by for one that does. */
+static int serve_readyz(void *arg, bool verbose, struct buf *b)
+{
+    struct relay *r = arg;
+    struct pipeline_view v;
+    struct owner_view o;
+    bool ready;
+
+    pipeline_view(r->pipeline, &v);
+    owner_view(r->owner, &o);
+    ready = v.owned ? v.source_up && r->control_up && v.kafka_up && v.sink_ready
+                    : o.seen && v.source_up && r->control_up;
+    ready = ready && pipeline_stopping(r->pipeline) == STOP_NONE;
+    if (verbose)
+        buf_printf(b, "%spostgres %s\n%skafka %s\n%s%s\n", v.source_up && r->control_up ? "+" : "-",
+                   v.source_up && r->control_up ? "ok" : "away", v.kafka_up ? "+" : "-",
+                   v.kafka_up ? "ok" : "away", ready ? "+" : "-", state(r, &v));
+    buf_printf(b, ready ? "ok\n" : "not ready\n");
+    return ready ? 200 : 503;
+}
+
+const struct http_routes relay_routes = {
+    .livez = serve_livez,
+    .readyz = serve_readyz,
+    .metrics = serve_metrics,
+    .statusz = serve_status,
+};
