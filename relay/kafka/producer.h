@@ -7,7 +7,7 @@
 
 #include "base/err.h"
 #include "kafka/sink.h"
-#include "kafka/topics.h"
+#include "kafka/topic_names.h"
 
 #include <librdkafka/rdkafka.h>
 

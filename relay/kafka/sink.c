@@ -98,7 +98,7 @@ static void handle_closed(struct sink *s)
 
     if (--s->handles > 0)
         return;
-    sink_topics_free(&s->topics);
+    sink_topic_names_free(&s->topics);
     options_free(&s->options);
     free(s);
     on_closed(arg);
@@ -206,7 +206,7 @@ void sink_discard(struct sink *s)
 
 int sink_topic(struct sink *s, const char *name, size_t len, uint32_t *ret_topic, struct err *err)
 {
-    return sink_topics_index(&s->topics, name, len, ret_topic, err);
+    return sink_topic_names_index(&s->topics, name, len, ret_topic, err);
 }
 
 const char *sink_topic_name(const struct sink *s, uint32_t topic)

@@ -7,7 +7,7 @@
 #include "kafka/options.h"
 #include "kafka/producer.h"
 #include "kafka/sink.h"
-#include "kafka/topics.h"
+#include "kafka/topic_names.h"
 
 enum goal { GOAL_RUN, GOAL_REBUILD, GOAL_DISCARD, GOAL_CLOSE };
 enum reach { REACH_UNKNOWN, REACH_UP, REACH_DOWN };

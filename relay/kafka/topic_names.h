@@ -1,13 +1,13 @@
 /* The names of topics and their indices: dense, stable for the life of the sink. */
-#ifndef OUTBOX_KAFKA_TOPICS_H
-#define OUTBOX_KAFKA_TOPICS_H
+#ifndef OUTBOX_KAFKA_TOPIC_NAMES_H
+#define OUTBOX_KAFKA_TOPIC_NAMES_H
 
 #include "base/err.h"
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* A zeroed struct is an empty table; the owner calls sink_topics_free. */
+/* A zeroed struct is an empty table; the owner calls sink_topic_names_free. */
 struct sink_topics {
     char **names; /* by index */
     uint32_t n;
@@ -18,7 +18,8 @@ struct sink_topics {
 
 /* The index of name, a new one where it is not known yet. Errors: ERR_ROW for a name that is not
  * legal in Kafka, ERR_NOMEM. */
-int sink_topics_index(struct sink_topics *t, const char *name, size_t len, uint32_t *ret, struct err *err);
-void sink_topics_free(struct sink_topics *t);
+int sink_topic_names_index(struct sink_topics *t, const char *name, size_t len, uint32_t *ret,
+                           struct err *err);
+void sink_topic_names_free(struct sink_topics *t);
 
 #endif

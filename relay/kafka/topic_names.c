@@ -1,5 +1,5 @@
 /* Open addressing over the names; grows by doubling at half load, nothing is ever taken out. */
-#include "kafka/topics.h"
+#include "kafka/topic_names.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
@@ -77,7 +77,8 @@ static int grow(struct sink_topics *t, struct err *err)
     return 0;
 }
 
-int sink_topics_index(struct sink_topics *t, const char *name, size_t len, uint32_t *ret, struct err *err)
+int sink_topic_names_index(struct sink_topics *t, const char *name, size_t len, uint32_t *ret,
+                           struct err *err)
 {
     uint32_t *slot;
 
@@ -98,7 +99,7 @@ int sink_topics_index(struct sink_topics *t, const char *name, size_t len, uint3
     return 0;
 }
 
-void sink_topics_free(struct sink_topics *t)
+void sink_topic_names_free(struct sink_topics *t)
 {
     for (uint32_t i = 0; i < t->n; i++)
         free(t->names[i]);
