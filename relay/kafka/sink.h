@@ -34,8 +34,8 @@ struct sink_record {
     uint32_t topic;    /* from sink_topic */
     int32_t partition; /* -1: the partitioner decides */
     struct slice key;
-    struct slice value; /* data == NULL: a tombstone */
-    int64_t timestamp_ms;
+    struct slice value;   /* data == NULL: a tombstone */
+    int64_t timestamp_ms; /* 0 or less: librdkafka takes the time of the put */
     const struct header *headers;
     size_t nheaders;
 };
@@ -91,12 +91,14 @@ int sink_lookup(struct sink *s, uint32_t topic, int timeout_ms, struct err *err)
  * ERR_UNAVAILABLE (queue full, or the producer is dead: try again later). */
 int sink_put(struct sink *s, const struct sink_record *record, struct err *err);
 
-/* Takes the reports that are still to come (bounded by timeout_ms), destroys the producer off the
- * loop, makes a new one; then on_rebuilt. */
+/* Purges what waits, takes the reports that are still to come (bounded by timeout_ms, after which
+ * what is in flight is purged too), destroys the producer off the loop, makes a new one; then
+ * on_rebuilt. Asked again before that, it is the same rebuild; during a discard it follows it. */
 void sink_rebuild(struct sink *s, int timeout_ms);
 
 /* Purges the queue at once and destroys the producer off the loop, in flight included: what is left
- * gets no report. Then on_discarded. A later sink_rebuild makes a producer again. */
+ * gets no report. Then on_discarded. It ends a rebuild that is on its way, without on_rebuilt. A
+ * later sink_rebuild makes a producer again. */
 void sink_discard(struct sink *s);
 
 /* Records put and not reported. */

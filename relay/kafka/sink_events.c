@@ -110,24 +110,33 @@ static size_t take_reports(struct sink *s, rd_kafka_event_t *event)
     return n;
 }
 
+/* True where the producer is dead; on_fatal is called once. */
+static bool take_fatal(struct sink *s)
+{
+    char detail[512];
+    rd_kafka_resp_err_t code = rd_kafka_fatal_error(s->producer->rk, detail, sizeof detail);
+    struct err why;
+
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
+        return false;
+    if (!s->producer->fatal && s->goal == GOAL_RUN) { /* else it is on its way out already */
+        s->producer->fatal = true;
+        (void)kafka_error_set(&why, code, "kafka: the producer is dead and has to be rebuilt",
+                              detail);
+        s->callbacks.on_fatal(s->arg, &why);
+    }
+    return true;
+}
+
 static void take_error(struct sink *s, rd_kafka_event_t *event)
 {
     rd_kafka_resp_err_t code = rd_kafka_event_error(event);
     const char *text = rd_kafka_event_error_string(event);
-    char detail[512];
-    struct err why;
 
-    if (code == RD_KAFKA_RESP_ERR__FATAL) {
-        if (s->producer->fatal)
-            return;
-        s->producer->fatal = true;
-        if (s->goal != GOAL_RUN)
-            return; /* on its way out already */
-        code = rd_kafka_fatal_error(s->producer->rk, detail, sizeof detail);
-        (void)kafka_error_set(&why, code, "kafka: the producer is dead and is to be rebuilt",
-                              detail);
-        s->callbacks.on_fatal(s->arg, &why);
-    } else if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
+    /* A fatal error comes as __FATAL or, from the gapless guarantee, under its own code. */
+    if (take_fatal(s))
+        return;
+    if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
         set_down(s, code, text);
     } else {
         s->cause_code = code;
@@ -143,8 +152,10 @@ static void take_log(struct sink *s, rd_kafka_event_t *event)
 
     if (rd_kafka_event_log(event, &facility, &text, &level) != 0)
         return;
-    /* It calls our own default experimental, at each start: nothing that anyone could act on. */
-    if (strcmp(facility, "CONFWARN") != 0 || strstr(text, "enable.gapless.guarantee") == NULL)
+    /* It calls our own default experimental, at each start: nothing that anyone could act on. And
+     * on_fatal says what FATAL says. */
+    if (strcmp(facility, "FATAL") != 0 &&
+        (strcmp(facility, "CONFWARN") != 0 || strstr(text, "enable.gapless.guarantee") == NULL))
         s->callbacks.on_log(s->arg, level, facility, text);
 }
 
