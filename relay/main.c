@@ -5,8 +5,6 @@
 
 #include <unistd.h>
 
-extern char **environ;
-
 struct command_line {
     int argc;
     char **argv;

@@ -34,10 +34,25 @@ static void send_probe(struct relay *r, int64_t now)
     control_notify(r->control, r->facts.channel, r->probe);
 }
 
+/* An old primary may still answer one connection while the other has found the new one: an
+ * acknowledgement by seq would then delete another event. */
+static bool same_server(struct relay *r)
+{
+    struct err err;
+
+    if (pg_identity_equal(&r->facts.identity, control_identity(r->control)))
+        return true;
+    (void)err_set(&err, ERR_UNAVAILABLE,
+                  "the connections lead to two servers, or to two timelines of one (a fail-over?)");
+    table_source_lose(r->source, &err);
+    control_lose(r->control, &err);
+    return false;
+}
+
 /* Both connections stand, so the lease may be asked for. */
 static void join(struct relay *r, int64_t now)
 {
-    if (!r->source_up || !r->control_up)
+    if (!r->source_up || !r->control_up || !same_server(r))
         return;
     owner_connect(r->owner, control_conn(r->control), &r->facts);
     pipeline_ack_up(r->pipeline, now);
@@ -51,8 +66,7 @@ static void join(struct relay *r, int64_t now)
 /* Rows under the same numbers may be others now: nothing that is pending may touch them. */
 static void compare_server(struct relay *r, const struct pg_facts *facts, int64_t now)
 {
-    bool other_server = facts->system_identifier != r->facts.system_identifier ||
-                        facts->timeline != r->facts.timeline;
+    bool other_server = !pg_identity_equal(&facts->identity, &r->facts.identity);
 
     if (!r->known || (!other_server && facts->oid == r->facts.oid))
         return;

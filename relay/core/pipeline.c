@@ -118,6 +118,21 @@ static int64_t exit_at(const struct pipeline *p)
     return p->stop_deadline;
 }
 
+static int64_t rebuild_due_at(const struct pipeline *p)
+{
+    return p->sink == SINK_FATAL && p->owned && p->stopping == STOP_NONE ? p->rebuild_at
+                                                                         : INT64_MAX;
+}
+
+/* The topic to look up now, or -1; *ret_at is the earliest time when there will be one. */
+static int64_t lookup_due(const struct pipeline *p, int64_t now, int64_t *ret_at)
+{
+    *ret_at = INT64_MAX;
+    if (!p->owned || p->sink != SINK_READY || !p->kafka_up || p->stopping != STOP_NONE)
+        return -1;
+    return topics_due(&p->topics, now, ret_at);
+}
+
 static uint32_t page_limit(const struct pipeline *p)
 {
     uint64_t bytes = ledger_bytes(p->ledger);
@@ -172,14 +187,12 @@ void pipeline_next(struct pipeline *p, int64_t now, struct action *ret)
         ret->kind = ACTION_ACK;
         return;
     }
-    if (p->sink == SINK_FATAL && p->owned && p->stopping == STOP_NONE && p->rebuild_at <= now) {
+    if (rebuild_due_at(p) <= now) {
         p->sink = SINK_REBUILDING;
         ret->kind = ACTION_REBUILD;
         return;
     }
-    topic = p->owned && p->sink == SINK_READY && p->kafka_up && p->stopping == STOP_NONE
-                ? topics_due(&p->topics, now, &at)
-                : -1;
+    topic = lookup_due(p, now, &at);
     if (topic >= 0) {
         bool first = p->topics.list[topic].state == TOPIC_UNKNOWN;
 
@@ -202,14 +215,8 @@ int64_t pipeline_deadline(const struct pipeline *p, int64_t now)
     int64_t at = earlier(read_at(p), earlier(ack_due_at(p), exit_at(p)));
     int64_t topic_at;
 
-    if (p->sink == SINK_FATAL && p->owned)
-        at = earlier(at, p->rebuild_at);
-    if (p->owned && p->sink == SINK_READY && p->kafka_up) {
-        if (topics_due(&p->topics, now, &topic_at) >= 0)
-            topic_at = now;
-        at = earlier(at, topic_at);
-    }
-    return at;
+    at = earlier(at, rebuild_due_at(p));
+    return lookup_due(p, now, &topic_at) >= 0 ? now : earlier(at, topic_at);
 }
 
 /* ---- ownership ---- */

@@ -7,23 +7,35 @@ struct control {
     bool up;
     bool asking; /* for gauges */
     int64_t lock_timeout_ms;
+    struct pg_identity identity;
     struct control_callbacks callbacks;
     void *arg;
     void (*on_closed)(void *arg);
     void *closed_arg;
 };
 
+static void identified(void *arg, const PGresult *res, const struct err *why)
+{
+    struct control *c = arg;
+
+    if (why != NULL) {
+        pg_conn_lose(c->conn, why);
+        return;
+    }
+    pg_identity_read(&c->identity, res, 0);
+    c->up = true;
+    c->callbacks.on_up(c->arg);
+}
+
 static void session_set(void *arg, const PGresult *res, const struct err *why)
 {
     struct control *c = arg;
 
     (void)res;
-    if (why != NULL) {
+    if (why != NULL)
         pg_conn_lose(c->conn, why);
-        return;
-    }
-    c->up = true;
-    c->callbacks.on_up(c->arg);
+    else
+        pg_conn_query(c->conn, pg_identity_sql(), NULL, 0, identified, c);
 }
 
 static void conn_up(void *arg)
@@ -99,6 +111,16 @@ void control_notify(struct control *c, const char *channel, const char *payload)
 
     if (c->up)
         pg_conn_query(c->conn, "SELECT pg_catalog.pg_notify($1, $2)", &params, 0, notified, c);
+}
+
+const struct pg_identity *control_identity(const struct control *c)
+{
+    return &c->identity;
+}
+
+void control_lose(struct control *c, const struct err *why)
+{
+    pg_conn_lose(c->conn, why);
 }
 
 struct pg_conn *control_conn(const struct control *c)

@@ -30,6 +30,10 @@ int control_open(struct control **ret, uv_loop_t *loop, const char *uri, int64_t
 void control_ask_gauges(struct control *c, const struct pg_facts *facts, bool mark);
 /* Sends a notification through this connection, to see whether it arrives on the listening one. */
 void control_notify(struct control *c, const char *channel, const char *payload);
+/* The server at its other end, known while it is up. */
+const struct pg_identity *control_identity(const struct control *c);
+/* Closes the connection for this reason and connects again. */
+void control_lose(struct control *c, const struct err *why);
 struct pg_conn *control_conn(const struct control *c);
 void control_close(struct control *c, void (*on_closed)(void *arg), void *arg);
 

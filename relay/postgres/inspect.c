@@ -53,6 +53,29 @@ static const struct {
     {"published_at", "timestamp with time zone"},
 };
 
+/* The timeline out of the name of the WAL file that is being written: pg_control_checkpoint() would
+ * tell of the last checkpoint, which a promotion does not wait for. */
+#define IDENTITY                                                                                   \
+    "(SELECT system_identifier FROM pg_catalog.pg_control_system()),"                              \
+    " CASE WHEN pg_catalog.pg_is_in_recovery() THEN NULL ELSE pg_catalog.substr("                  \
+    "pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8) END"
+
+const char *pg_identity_sql(void)
+{
+    return "SELECT " IDENTITY;
+}
+
+void pg_identity_read(struct pg_identity *ret, const PGresult *res, int column)
+{
+    ret->system_identifier = strtoull(PQgetvalue(res, 0, column), NULL, 10);
+    ret->timeline = (uint32_t)strtoul(PQgetvalue(res, 0, column + 1), NULL, 16);
+}
+
+bool pg_identity_equal(const struct pg_identity *a, const struct pg_identity *b)
+{
+    return a->system_identifier == b->system_identifier && a->timeline == b->timeline;
+}
+
 const char *pg_inspect_sql(void)
 {
     return "SELECT c.oid, pg_catalog.format('%I.%I', n.nspname, c.relname), n.nspname, c.relname,"
@@ -75,9 +98,7 @@ const char *pg_inspect_sql(void)
            " pg_catalog.has_table_privilege(l.oid, 'UPDATE'),"
            " pg_catalog.current_setting('server_version_num'), pg_catalog.pg_is_in_recovery(),"
            " CURRENT_USER, pg_catalog.current_database(),"
-           " (SELECT system_identifier FROM pg_catalog.pg_control_system()),"
-           " CASE WHEN pg_catalog.pg_is_in_recovery() THEN NULL ELSE pg_catalog.substr("
-           "  pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8) END,"
+           " " IDENTITY ","
            " pg_catalog.current_setting('max_prepared_transactions'),"
            " pg_catalog.current_setting('outbox_relay.notify', true),"
            " pg_catalog.current_setting('search_path')"
@@ -237,8 +258,7 @@ static void fill(struct pg_facts *f, const PGresult *res)
     (void)snprintf(f->channel, sizeof f->channel, "outbox_relay_%" PRIu32, f->oid);
     f->lock_key = (int64_t)PG_WAKEUP_CLASS << 32 | f->oid;
     f->server_version = (int)strtol(value(res, COL_VERSION), NULL, 10);
-    f->system_identifier = strtoull(value(res, COL_SYSTEM), NULL, 10);
-    f->timeline = (uint32_t)strtoul(value(res, COL_TIMELINE), NULL, 16);
+    pg_identity_read(&f->identity, res, COL_SYSTEM);
     f->notify_off =
         strcmp(value(res, COL_PREPARED), "0") != 0 && (notify == NULL || strcmp(notify, "on") != 0);
 }

@@ -14,6 +14,12 @@
  * oid. */
 #define PG_WAKEUP_CLASS 1869967992
 
+/* Which server, and which history of it: after a fail-over the same numbers may mean other rows. */
+struct pg_identity {
+    uint64_t system_identifier;
+    uint32_t timeline;
+};
+
 struct pg_facts {
     char table[200]; /* qualified and quoted */
     char lease[200];
@@ -21,8 +27,7 @@ struct pg_facts {
     int64_t lock_key; /* wake-up */
     uint32_t oid;
     int server_version;
-    uint64_t system_identifier;
-    uint32_t timeline;
+    struct pg_identity identity;
     /* Prepared transactions are possible and the database does not say that writers may notify: the
      * trigger keeps silent. */
     bool notify_off;
@@ -42,6 +47,11 @@ const char *pg_inspect_sql(void);
  * remedy. */
 int pg_inspect_read(struct pg_facts *ret, const PGresult *res,
                     const struct pg_inspect_options *options, struct err *err);
+
+/* The identity alone: two columns, system identifier and timeline in hex (null on a standby). */
+const char *pg_identity_sql(void);
+void pg_identity_read(struct pg_identity *ret, const PGresult *res, int column);
+bool pg_identity_equal(const struct pg_identity *a, const struct pg_identity *b);
 
 /* Settings that every session of ours has, as one SELECT; lock_timeout in ms. */
 void pg_session_sql(struct buf *sql, int64_t lock_timeout_ms);

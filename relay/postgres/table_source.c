@@ -10,7 +10,7 @@
 #include <string.h>
 
 /* Throwing away more than this of a page that was cut costs more than a cancel request. */
-static const size_t waste_max = 512 * 1024;
+static const size_t waste_max = 524288;
 static const int64_t lock_timeout_ms = 10000;
 
 struct table_source {
@@ -210,6 +210,11 @@ int table_source_open(struct table_source **ret, uv_loop_t *loop,
     }
     *ret = s;
     return 0;
+}
+
+void table_source_lose(struct table_source *s, const struct err *why)
+{
+    pg_conn_lose(s->conn, why);
 }
 
 const char *table_source_where(const struct table_source *s)

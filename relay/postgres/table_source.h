@@ -42,6 +42,8 @@ int table_source_open(struct table_source **ret, uv_loop_t *loop,
                       const struct table_source_callbacks *callbacks, void *arg, struct err *err);
 /* One page; on_read_end follows unless the connection is lost first. */
 void table_source_read(struct table_source *s, const struct read_request *request);
+/* Closes the connection for this reason and connects again. */
+void table_source_lose(struct table_source *s, const struct err *why);
 /* "host:port/database"; borrowed. */
 const char *table_source_where(const struct table_source *s);
 void table_source_close(struct table_source *s, void (*on_closed)(void *arg), void *arg);
