@@ -1,0 +1,219 @@
+/* The design's guarantees, held against what has just happened. Each check costs next to nothing,
+ * so all are made after every step. */
+#include "sim.h"
+
+#include <malloc.h>
+#include <stdlib.h>
+
+#define LOSS "1 no loss"
+#define PHANTOM "2 no phantom"
+#define ORDER "3 order"
+#define FEW "4 few duplicates"
+#define BOUNDED "5 bounded"
+#define OWNER "one owner"
+#define WAKE "wake-up"
+#define LIVENESS "liveness"
+
+/* Nothing takes longer than this to arrive, unless a connection is held up on purpose. */
+static const int64_t wake_us = 200000;
+static const int64_t calm_us_max = 400000000;
+static const uint64_t calm_steps_max = 400000;
+/* The core's memory may grow by no more than this within an episode: a few snapshots and lists. */
+static const size_t heap_max = 256 * 1024;
+
+static int64_t wake_limit(const struct sim *s, bool backstop)
+{
+    return wake_us + (backstop ? s->cfg.options.poll_interval_ms * 1000 : 0);
+}
+
+void check_committed(struct sim *s, uint32_t row)
+{
+    sim_at(s, s->now + wake_limit(s, false), EV_WAKE_CHECK, 0, 0, row, 0);
+    sim_at(s, s->now + wake_limit(s, true), EV_WAKE_CHECK, 0, 0, row, 1);
+}
+
+void check_wake(struct sim *s, uint32_t index, uint32_t backstop)
+{
+    const struct row *row = &s->srv.rows[index];
+    int owner = s->srv.lease_owner;
+    struct relay *r = owner == NOBODY ? NULL : &s->relays[owner];
+    struct pipeline_view view;
+    uint64_t held;
+
+    if (r == NULL || !r->alive || r->paused || r->ending || !s->srv.up || row->state != ROW_LIVE ||
+        row->put_by != NOBODY || row->foreign || row->invalid ||
+        row->committed_at + wake_limit(s, backstop != 0) != s->now)
+        return;
+    if (pipeline_topic_state(r->p, key_topic(row->key), &held) != TOPIC_READY ||
+        r->conns[CONN_READ].to_relay > row->committed_at + wake_us / 2 || r->page_busy)
+        return;
+    pipeline_view(r->p, &view);
+    if (!view.caught_up || r->healthy_since > row->committed_at)
+        return;
+    if (backstop != 0)
+        sim_fail(s, WAKE, "a committed row is unread for longer than the poll interval", index,
+                 row->seq, row->committed_at);
+    if (s->cfg.notify && pipeline_asleep(r->p))
+        sim_fail(s, WAKE, "asleep, with a committed row that no notification told of", index,
+                 row->seq, row->committed_at);
+}
+
+void check_put(struct sim *s, struct relay *r, uint32_t index)
+{
+    struct row *row = &s->srv.rows[index];
+    int who = relay_index(s, r);
+
+    if (!row->committed)
+        sim_fail(s, PHANTOM, "a row is put that never committed", index, row->seq, 0);
+    if (s->srv.lease_owner != who) {
+        if (!r->zombie)
+            sim_fail(s, OWNER, "a relay publishes that does not own the outbox", who,
+                     s->srv.lease_owner, index);
+        if (++r->zombie_puts > s->cfg.options.window_events)
+            sim_fail(s, FEW, "a resumed relay puts more than a window", who, r->zombie_puts, 0);
+        return;
+    }
+    if (row->put_by != NOBODY)
+        sim_fail(s, FEW, "a row is put again, and nothing has happened that explains it", index,
+                 row->seq, row->put_by);
+    row->put_by = (int8_t)who;
+    row->put_reported = false;
+    row->owner_gen = r->gen;
+}
+
+void check_append(struct sim *s, int who, uint32_t index, bool zombie)
+{
+    struct row *row = &s->srv.rows[index];
+
+    sim_note(s, " append", index, row->seq, who);
+    if (!row->committed)
+        sim_fail(s, PHANTOM, "Kafka has a row that never committed", index, row->seq, 0);
+    if (s->srv.lease_owner != who && s->srv.lease_owner != NOBODY && !zombie)
+        sim_fail(s, OWNER, "a record is sent for a relay that owns the outbox no more", who,
+                 s->srv.lease_owner, index);
+    if (row->persisted == 0 && row->order > 0) {
+        if (row->order < s->brk.first_order[row->key])
+            sim_fail(s, ORDER, "a row comes behind a later one of its key", index, row->order,
+                     s->brk.first_order[row->key]);
+        s->brk.first_order[row->key] = row->order;
+    }
+    if (row->persisted > 0)
+        s->totals.duplicates++;
+    if (row->persisted < UINT8_MAX)
+        row->persisted++;
+}
+
+void check_delete(struct sim *s, const struct relay *r, uint32_t index)
+{
+    const struct row *row = &s->srv.rows[index];
+
+    if (row->persisted == 0)
+        sim_fail(s, LOSS, "a row is acknowledged that Kafka has not", index, row->seq,
+                 relay_index(s, r));
+}
+
+void check_read(struct sim *s, struct relay *r)
+{
+    if (r->page_busy)
+        sim_fail(s, BOUNDED, "a second read while one is on its way", relay_index(s, r), 0, 0);
+}
+
+void check_excuse(struct sim *s, struct relay *r, bool reported_too)
+{
+    struct server *v = &s->srv;
+    int8_t who = (int8_t)relay_index(s, r);
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < v->ntable; i++) {
+        struct row *row = &v->rows[v->table[i]];
+
+        if (row->put_by != who || (!reported_too && row->put_reported))
+            continue;
+        row->put_by = NOBODY;
+        n++;
+    }
+    if (n > s->cfg.options.window_events)
+        sim_fail(s, FEW, "one fault, and more than a window may come twice", n,
+                 s->cfg.options.window_events, who);
+    r->healthy_since = INT64_MAX;
+}
+
+/* Whether the relay could have read all the time, so that a row left unread is its fault. */
+static bool healthy(const struct sim *s, const struct relay *r, const struct pipeline_view *view)
+{
+    return view->owned && view->source_up && view->kafka_up && view->sink_ready && !r->paused &&
+           r->conns[CONN_READ].alive && pipeline_stopping(r->p) == STOP_NONE &&
+           view->inflight_events <= s->cfg.options.window_events / 2 &&
+           view->inflight_bytes <= s->cfg.options.window_bytes / 2;
+}
+
+void check_relay(struct sim *s, struct relay *r)
+{
+    struct pipeline_view view;
+    bool asleep;
+
+    if (!r->alive || r->ending)
+        return;
+    pipeline_view(r->p, &view);
+    if (view.inflight_events > s->cfg.options.window_events)
+        sim_fail(s, BOUNDED, "more events in flight than the window", view.inflight_events, 0, 0);
+    if (view.inflight_bytes > s->cfg.options.window_bytes && view.sent > 1)
+        sim_fail(s, BOUNDED, "more bytes in flight than the window", (int64_t)view.inflight_bytes,
+                 view.sent, 0);
+    if (r->prod.alive && view.sent > r->prod.outstanding && !r->prod.fatal)
+        sim_fail(s, LIVENESS, "a report is awaited that will not come", view.sent,
+                 r->prod.outstanding, 0);
+    if (view.strays > 0 && !s->foreign_made)
+        sim_fail(s, LOSS, "a sweep found a row that reading should have", (int64_t)view.strays, 0,
+                 0);
+    if (!healthy(s, r, &view))
+        r->healthy_since = INT64_MAX;
+    else if (r->healthy_since == INT64_MAX)
+        r->healthy_since = s->now;
+    asleep = pipeline_asleep(r->p);
+    if (asleep && r->asleep_since == INT64_MAX)
+        s->totals.sleeps++;
+    r->asleep_since = !asleep ? INT64_MAX : r->asleep_since == INT64_MAX ? s->now : r->asleep_since;
+}
+
+static void check_memory(struct sim *s)
+{
+    size_t used = mallinfo2().uordblks;
+
+    if (s->heap_base == 0)
+        s->heap_base = used;
+    if (used > s->heap_base + heap_max)
+        sim_fail(s, BOUNDED, "the core's memory grows", (int64_t)s->heap_base, (int64_t)used, 0);
+}
+
+void check_step(struct sim *s)
+{
+    if (s->steps % 512 == 0)
+        check_memory(s);
+    if (!s->calm)
+        return;
+    s->calm_steps++;
+    if (s->now > s->calm_since + calm_us_max || s->calm_steps > calm_steps_max)
+        sim_fail(s, LIVENESS, "without faults, and still not all has flowed", s->srv.ntable,
+                 (int64_t)s->calm_steps, s->now - s->calm_since);
+}
+
+bool check_rest(struct sim *s)
+{
+    struct server *v = &s->srv;
+    struct relay *r = v->lease_owner == NOBODY ? NULL : &s->relays[v->lease_owner];
+    struct pipeline_view view;
+
+    if (r == NULL || !r->alive || r->paused || r->ending || !world_idle(s))
+        return false;
+    pipeline_view(r->p, &view);
+    if (view.inflight_events > 0 || !view.owned || !view.caught_up ||
+        (s->cfg.notify && !pipeline_asleep(r->p)))
+        return false;
+    for (uint32_t i = 0; i < v->nrows; i++)
+        if (v->rows[i].committed && !v->rows[i].waived && v->rows[i].persisted == 0)
+            sim_fail(s, LOSS, "all is at rest, and a committed row was never published", i,
+                     v->rows[i].seq, v->rows[i].committed_at);
+    s->totals.strays += view.strays;
+    return true;
+}

@@ -1,0 +1,494 @@
+/* What relay.c does: carries the pipeline's actions out, hands it what comes back, and minds the
+ * lease. A relay is a process; it may be killed, stopped and resumed, or asked to end. */
+#include "sim.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int relay_index(const struct sim *s, const struct relay *r)
+{
+    return (int)(r - s->relays);
+}
+
+/* ---- the process ---- */
+
+void relay_start(struct sim *s, int who)
+{
+    struct relay *r = &s->relays[who];
+    struct pipeline_options options = s->cfg.options;
+    uint32_t gen = r->gen + 1;
+    struct producer prod = r->prod;
+    struct conn conns[CONNS];
+
+    memcpy(conns, r->conns, sizeof conns);
+    *r = (struct relay){.alive = true, .gen = gen, .prod = prod};
+    memcpy(r->conns, conns, sizeof conns);
+    options.seed = sim_rand(s);
+    if (s->mutation == MUTATION_NO_WINDOW)
+        options.window_events = EVENTS_MAX;
+    if (s->mutation == MUTATION_NO_SWEEP)
+        options.sweep_interval_ms = INT64_MAX / 4;
+    if (pipeline_new(&r->p, &options, NULL) != 0)
+        abort();
+    r->lease = lease_of(s->cfg.ttl_ms);
+    r->tick_at = INT64_MAX;
+    r->healthy_since = INT64_MAX;
+    r->asleep_since = INT64_MAX;
+    broker_producer(s, r);
+    for (int c = 0; c < CONNS; c++)
+        r->conns[c].up = r->conns[c].alive = r->conns[c].awaits = false;
+    conn_open(s, r, CONN_READ, sim_spread(s, 3000));
+    conn_open(s, r, CONN_CONTROL, sim_spread(s, 3000));
+    sim_at(s, s->now + sim_spread(s, 10000), EV_KAFKA, who, r->gen, s->brk.up, 0);
+}
+
+/* The process is gone, however that came about. */
+static void gone(struct sim *s, struct relay *r)
+{
+    for (int c = 0; c < CONNS; c++) {
+        conn_break(s, r, (enum conn_kind)c, 0);
+        r->conns[c].up = r->conns[c].awaits = false;
+    }
+    broker_discard(s, r);
+    pipeline_free(r->p);
+    r->p = NULL;
+    r->alive = false;
+    r->paused = false;
+    r->gen++;
+}
+
+void relay_kill(struct sim *s, int who)
+{
+    struct relay *r = &s->relays[who];
+
+    if (!r->alive)
+        return;
+    gone(s, r);
+    check_excuse(s, r, true);
+    sim_at(s, s->now + 1 + sim_spread(s, s->calm ? 1000 : 1000000), EV_START, who, 0, 0, 0);
+}
+
+void relay_pause(struct sim *s, int who, int64_t us)
+{
+    struct relay *r = &s->relays[who];
+
+    if (!r->alive || r->paused)
+        return;
+    r->paused = true;
+    r->paused_until = s->now + us;
+    r->zombie = true;
+    r->zombie_puts = 0;
+    r->healthy_since = INT64_MAX;
+    /* It may be stopped in the middle of a turn: what it had begun it ends. */
+    r->grace = sim_chance(s, 50) ? sim_below(s, 6) : 0;
+    sim_at(s, r->paused_until, EV_RESUME, who, r->gen, 0, 0);
+}
+
+void relay_stop(struct sim *s, int who)
+{
+    struct relay *r = &s->relays[who];
+
+    if (!r->alive || r->paused)
+        return;
+    pipeline_stop(r->p, sim_ms(s), sim_ms(s) + 1 + sim_spread(s, sim_chance(s, 50) ? 100 : 10000));
+    relay_drive(s, r);
+}
+
+/* The event that was refused is put right by an operator. */
+static void operate(struct sim *s)
+{
+    for (uint32_t i = 0; i < s->srv.ntable; i++) {
+        s->srv.rows[s->srv.table[i]].bad = false;
+        s->srv.rows[s->srv.table[i]].invalid = false;
+    }
+}
+
+void relay_end(struct sim *s, int who)
+{
+    struct relay *r = &s->relays[who];
+    struct pipeline_view view;
+
+    pipeline_view(r->p, &view);
+    if (pipeline_stopping(r->p) == STOP_HALT)
+        operate(s);
+    gone(s, r);
+    if (view.inflight_events > 0)
+        check_excuse(s, r, true);
+    if (s->srv.up)
+        (void)world_lease(s, who, true);
+    sim_at(s, s->now + 1 + sim_spread(s, s->calm ? 1000 : 500000), EV_START, who, 0, 0, 0);
+}
+
+/* ---- ownership ---- */
+
+void relay_disown(struct sim *s, struct relay *r)
+{
+    sim_note(s, " disown", relay_index(s, r), (int64_t)r->lease.epoch, 0);
+    pipeline_disown(r->p, sim_ms(s));
+    lease_drop(&r->lease);
+    broker_discard(s, r);
+    check_excuse(s, r, false);
+    r->zombie = false;
+}
+
+static void rows_gone(struct sim *s, struct relay *r)
+{
+    pipeline_rows_gone(r->p, sim_ms(s));
+    check_excuse(s, r, true);
+}
+
+static void lease_answer(struct sim *s, struct relay *r, uint64_t epoch)
+{
+    struct pipeline_view view;
+
+    if (!lease_pending(&r->lease))
+        return;
+    if (epoch == 0) {
+        lease_refused(&r->lease);
+        r->lease_next = sim_ms(s) + s->cfg.ttl_ms / 8;
+        if (r->lease.held)
+            relay_disown(s, r); /* the server says: somebody else */
+        return;
+    }
+    lease_granted(&r->lease, epoch);
+    if (s->mutation == MUTATION_LEASE_LATE)
+        r->lease.renewed_at = sim_ms(s);
+    pipeline_view(r->p, &view);
+    if (sim_ms(s) >= lease_deadline(&r->lease)) {
+        if (view.owned && s->mutation != MUTATION_LEASE_BLIND)
+            relay_disown(s, r);
+        else if (!view.owned)
+            lease_drop(&r->lease); /* too late to be of use */
+    } else if (!view.owned) {
+        bool continued = epoch == r->last_epoch;
+
+        if (!continued)
+            check_excuse(s, r, true);
+        pipeline_own(r->p, sim_ms(s), continued);
+    } else if (epoch != r->last_epoch) {
+        rows_gone(s, r); /* a TRUNCATE */
+    }
+    if (!r->lease.held)
+        return;
+    r->last_epoch = epoch;
+    r->zombie = false;
+}
+
+static void ask_lease(struct sim *s, struct relay *r)
+{
+    if (!r->conns[CONN_CONTROL].up || lease_pending(&r->lease) || r->ending)
+        return;
+    lease_sent(&r->lease, sim_ms(s));
+    conn_ask(s, r, CONN_CONTROL, EV_SRV_LEASE, 1);
+}
+
+void relay_turn(struct sim *s, struct relay *r)
+{
+    int64_t now = sim_ms(s);
+
+    if (r->grace > 0) {
+        r->grace--;
+        return;
+    }
+    if (r->lease.held && now >= lease_deadline(&r->lease) && s->mutation != MUTATION_LEASE_BLIND)
+        relay_disown(s, r);
+    if (now >= (r->lease.held ? lease_renew_at(&r->lease) : r->lease_next))
+        ask_lease(s, r);
+}
+
+/* ---- the pipeline's actions ---- */
+
+static void send_ack(struct sim *s, struct relay *r, const struct ledger_batch *batch)
+{
+    uint32_t slot = 0;
+    struct ack_request *q;
+
+    while (slot < ACKS_MAX && r->acks[slot].used)
+        slot++;
+    if (slot == ACKS_MAX || batch->n > ACK_ROWS_MAX || batch->n == 0)
+        sim_fail(s, "5 bounded", "acknowledgements on their way, or rows in one", slot, batch->n,
+                 0);
+    q = &r->acks[slot];
+    *q = (struct ack_request){.used = true,
+                              .strict = batch->strict,
+                              .number = batch->number,
+                              .n = batch->n,
+                              .epoch = r->lease.epoch};
+    for (uint32_t i = 0; i < batch->n; i++) {
+        q->seqs[i] = batch->seqs[i];
+        memcpy(&q->ids[i], batch->ids[i], sizeof q->ids[i]);
+    }
+    sim_note(s, " ack", batch->number, batch->n, batch->strict);
+    conn_ask(s, r, CONN_CONTROL, EV_SRV_ACK, slot);
+}
+
+static void look_up(struct sim *s, struct relay *r, uint32_t topic)
+{
+    uint64_t held;
+
+    if (s->mutation == MUTATION_NO_LOOKUP) {
+        pipeline_topic(r->p, sim_ms(s), topic, TOPIC_KNOWN);
+        return;
+    }
+    if (s->mutation == MUTATION_MUTE_LOOKUP &&
+        pipeline_topic_state(r->p, topic, &held) == TOPIC_RETRYING)
+        return;
+    sim_at(s, s->now + sim_spread(s, s->cfg.latency_us), EV_LOOKUP, relay_index(s, r), r->prod.gen,
+           topic, 0);
+}
+
+static void carry_out(struct sim *s, struct relay *r, const struct action *a)
+{
+    switch (a->kind) {
+    case ACTION_READ:
+        check_read(s, r);
+        r->request = a->read;
+        r->page_busy = true;
+        r->page_at_server = false;
+        r->read_since = s->now;
+        conn_ask(s, r, CONN_READ, EV_SRV_READ, 0);
+        break;
+    case ACTION_ACK:
+        send_ack(s, r, &a->ack);
+        break;
+    case ACTION_LOOKUP:
+        look_up(s, r, a->topic);
+        break;
+    case ACTION_REBUILD:
+        broker_rebuild(s, r);
+        break;
+    case ACTION_EXIT:
+        sim_note(s, " exit", relay_index(s, r), 0, 0);
+        broker_discard(s, r);
+        r->ending = true;
+        sim_at(s, s->now + 20000, EV_END, relay_index(s, r), r->gen, 0, 0);
+        break;
+    case ACTION_NONE:
+        break;
+    }
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+void relay_drive(struct sim *s, struct relay *r)
+{
+    struct action a;
+    int64_t now = sim_ms(s);
+    int64_t at = INT64_MAX;
+
+    for (int i = 0; !r->ending; i++) {
+        pipeline_next(r->p, now, &a);
+        if (i > 64)
+            sim_fail(s, "liveness", "the pipeline wants the same for ever", (int64_t)a.kind, at,
+                     now);
+        if (a.kind != ACTION_NONE) {
+            carry_out(s, r, &a);
+            continue;
+        }
+        conn_locks(s, r);
+        at = pipeline_deadline(r->p, now);
+        if (at > now)
+            break;
+    }
+    if (r->ending)
+        return;
+    if (r->lease.held)
+        at = earlier(at, lease_deadline(&r->lease));
+    if (r->conns[CONN_CONTROL].up && !lease_pending(&r->lease))
+        at = earlier(at, r->lease.held ? lease_renew_at(&r->lease) : r->lease_next);
+    if (at <= now)
+        at = now + 1;
+    if (at < INT64_MAX / 1000 && (at * 1000 < r->tick_at || r->tick_at <= s->now)) {
+        r->tick_at = at * 1000;
+        sim_at(s, r->tick_at, EV_TICK, relay_index(s, r), r->gen, 0, 0);
+    }
+}
+
+/* ---- rows and reports ---- */
+
+static void put(struct sim *s, struct relay *r, uint64_t tag, uint32_t row)
+{
+    struct row *v = &s->srv.rows[row];
+    enum delivery why;
+
+    sim_note(s, " put", row, v->seq, (int64_t)(tag >> 48));
+    check_put(s, r, row);
+    r->slot_tags[tag & 4095] = tag;
+    if (!broker_takes(s, r, key_topic(v->key), &why)) {
+        if (v->put_by == relay_index(s, r))
+            v->put_by = NOBODY;
+        pipeline_put_failed(r->p, sim_ms(s), tag, why);
+        return;
+    }
+    broker_put(s, r, tag, row);
+    if (s->mutation == MUTATION_ACK_EARLY) {
+        struct ledger_item item;
+
+        (void)pipeline_report(r->p, sim_ms(s), tag, DELIVERY_OK, &item);
+    }
+}
+
+void relay_row(struct sim *s, struct relay *r, uint32_t index)
+{
+    const struct row *row = &s->srv.rows[index];
+    uint64_t tag = 0;
+    struct pipeline_row in = {.item = {.seq = row->seq,
+                                       .topic = key_topic(row->key),
+                                       .bytes = row->bytes,
+                                       .created_us = row->committed_at},
+                              .xid = row->xid,
+                              .invalid = row->invalid};
+    enum verdict v;
+
+    memcpy(in.item.id, &index, sizeof index);
+    v = pipeline_row(r->p, sim_ms(s), &in, &tag, NULL);
+    if (v == VERDICT_PUT)
+        put(s, r, tag, index);
+    else
+        sim_note(s, " verdict", (int64_t)v, index, row->seq);
+    if ((v == VERDICT_SKIP && s->mutation == MUTATION_IGNORE_SKIP) ||
+        (v == VERDICT_CUT && s->mutation == MUTATION_IGNORE_CUT))
+        put(s, r, 0, index);
+}
+
+void relay_report(struct sim *s, struct relay *r, uint64_t tag, uint32_t index, enum delivery what)
+{
+    struct ledger_item item;
+    struct row *row = index == UINT32_MAX ? NULL : &s->srv.rows[index];
+
+    if (row != NULL && row->put_by == relay_index(s, r) && row->owner_gen == r->gen) {
+        if (what == DELIVERY_OK)
+            row->put_reported = true;
+        else
+            row->put_by = NOBODY;
+    }
+    if (what == DELIVERY_LOST && s->mutation == MUTATION_LOST_OK)
+        what = DELIVERY_OK;
+    sim_note(s, " reported", index, (int64_t)what, (int64_t)(tag >> 48));
+    (void)pipeline_report(r->p, sim_ms(s), tag, what, &item);
+}
+
+static void ack_reply(struct sim *s, struct relay *r, uint32_t slot)
+{
+    struct ack_request *q = &r->acks[slot];
+
+    q->used = false;
+    (void)pipeline_acked(r->p, sim_ms(s), q->number, q->result);
+    if (q->result == ACK_VOID)
+        r->lease.held ? ask_lease(s, r) : (void)0;
+}
+
+static void old_report(struct sim *s, struct relay *r, uint64_t tag)
+{
+    struct ledger_item item;
+
+    (void)pipeline_report(r->p, sim_ms(s), r->slot_tags[tag & 4095], DELIVERY_OK, &item);
+}
+
+static void of_connection(struct sim *s, struct relay *r, const struct happening *h)
+{
+    switch ((enum kind)h->kind) {
+    case EV_STREAM:
+        if (h->a == 0)
+            conn_stream(s, r);
+        else
+            pipeline_notified(r->p, sim_ms(s));
+        break;
+    case EV_PROVED:
+        pipeline_set_notify(r->p, sim_ms(s), s->cfg.notify);
+        break;
+    case EV_ACK_REPLY:
+        ack_reply(s, r, (uint32_t)h->a);
+        break;
+    case EV_LEASE_REPLY:
+        lease_answer(s, r, h->a);
+        break;
+    case EV_LOCK_REPLY:
+        r->lock = h->a == 1 ? LOCK_HELD : LOCK_NONE;
+        break;
+    case EV_CONN_UP:
+        conn_up(s, r, (enum conn_kind)h->b);
+        break;
+    case EV_CONN_LOST:
+        conn_lost(s, r, (enum conn_kind)h->b);
+        break;
+    default:
+        break;
+    }
+}
+
+static void of_producer(struct sim *s, struct relay *r, const struct happening *h)
+{
+    switch ((enum kind)h->kind) {
+    case EV_SEND:
+        broker_send(s, r, (uint32_t)h->a);
+        break;
+    case EV_REPORT:
+        broker_report(s, r, (uint32_t)h->a, h->b);
+        break;
+    case EV_PURGED:
+        broker_purged(s, r);
+        break;
+    case EV_LOOKUP:
+        broker_lookup(s, r, (uint32_t)h->a);
+        break;
+    case EV_NOTICE:
+        broker_notice(s, r, (uint32_t)h->a);
+        break;
+    case EV_UNKNOWN:
+        broker_unknown(s, r, h->a, h->b);
+        break;
+    case EV_FATAL:
+        broker_fatal(s, r);
+        break;
+    case EV_REBUILT:
+        broker_rebuilt(s, r);
+        break;
+    default:
+        break;
+    }
+}
+
+/* EV_SEND is the producer's own thread: it does not wait for the loop's turn. */
+void relay_handle(struct sim *s, struct relay *r, const struct happening *h)
+{
+    enum kind k = (enum kind)h->kind;
+
+    if (k == EV_SEND) {
+        if (h->gen == r->prod.gen)
+            of_producer(s, r, h);
+        return;
+    }
+    if (k == EV_END) {
+        if (h->gen == r->gen)
+            relay_end(s, relay_index(s, r));
+        return;
+    }
+    if (r->ending || (k == EV_TICK && h->at < r->tick_at && h->at != r->tick_at))
+        return;
+    relay_turn(s, r);
+    if (k == EV_STREAM || k == EV_PROVED || k == EV_ACK_REPLY || k == EV_LEASE_REPLY ||
+        k == EV_LOCK_REPLY || k == EV_CONN_UP || k == EV_CONN_LOST) {
+        enum conn_kind c = k == EV_STREAM || k == EV_PROVED           ? CONN_READ
+                           : k == EV_ACK_REPLY || k == EV_LEASE_REPLY ? CONN_CONTROL
+                           : k == EV_LOCK_REPLY                       ? CONN_WAKE
+                                                                      : (enum conn_kind)h->b;
+
+        if (h->gen == r->conns[c].gen)
+            of_connection(s, r, h);
+    } else if (k == EV_TICK || k == EV_KAFKA || k == EV_OLD_REPORT) {
+        if (h->gen != r->gen)
+            return;
+        if (k == EV_KAFKA)
+            pipeline_kafka(r->p, sim_ms(s), h->a != 0);
+        else if (k == EV_OLD_REPORT)
+            old_report(s, r, h->a);
+    } else if (h->gen == r->prod.gen) {
+        of_producer(s, r, h);
+    }
+    relay_drive(s, r);
+    check_relay(s, r);
+}

@@ -1,0 +1,456 @@
+/*
+ * A seeded simulation of the relay's core: the real pipeline, ledger, cursor, sleeper and lease
+ * among an imagined PostgreSQL (world.c), an imagined Kafka (broker.c) and the loop that carries
+ * the pipeline's actions out (relay_sim.c), through crashes, lost connections and late answers.
+ * check.c holds the design's guarantees against it after every step. Time is simulated, in
+ * microseconds; one step is one event of the queue, and the same seed gives the same steps.
+ */
+#ifndef OUTBOX_SIM_H
+#define OUTBOX_SIM_H
+
+#include "core/lease.h"
+#include "core/pipeline.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define RELAYS 2
+#define WRITERS 12
+#define KEYS 48 /* of these, the first KEYS_SERIAL have writers that wait for each other */
+#define KEYS_SERIAL 36
+#define TOPICS 4
+#define PARTITIONS 3
+#define EVENTS_MAX 6000 /* an episode makes at most so many */
+#define TXN_ROWS_MAX 160
+#define PAGE_MAX 512
+#define ACKS_MAX 8 /* requests on their way on one connection */
+#define ACK_ROWS_MAX 128
+#define QUEUE_MAX 16384
+#define NOTES 400
+#define NOBODY (-1)
+
+/* ---- deliberate mistakes of the surroundings, to show that each guarantee's check can fail ----
+ */
+
+#define MUTATIONS(X)                                                                               \
+    X(NONE, "none", "nothing is wrong")                                                            \
+    X(ACK_EARLY, "ack-before-delivery", "a put counts as delivered")                               \
+    X(ID_LAST, "id-greater-last", "reads are 'seq > last' under plain visibility")                 \
+    X(DROP_LATE, "drop-late", "the branch of late commits returns nothing")                        \
+    X(IGNORE_CUT, "ignore-cut", "a row that was cut is handed to the sink all the same")           \
+    X(LOST_OK, "lost-is-ok", "a report of a lost record counts as delivered")                      \
+    X(NO_FENCE, "ack-without-epoch", "acknowledgements do not check the lease's epoch")            \
+    X(NO_ID, "ack-by-seq-only", "a strict acknowledgement matches seq alone")                      \
+    X(IGNORE_SKIP, "ignore-skip", "a row in flight or acknowledged is put again")                  \
+    X(OLD_TAGS, "old-reports", "reports of a dead producer reach the rows of the new one")         \
+    X(NO_LOOKUP, "put-before-lookup", "a topic counts as known before the producer knows it")      \
+    X(DIRTY_READ, "dirty-read", "uncommitted rows are visible")                                    \
+    X(NO_WINDOW, "no-window", "the window is not bounded")                                         \
+    X(NO_CONFIRM, "sleep-unconfirmed", "the wake-up lock counts as granted when asked for")        \
+    X(DEAF, "deaf", "notifications get lost")                                                      \
+    X(LEASE_BLIND, "lease-without-deadline", "an owner that cannot renew goes on")                 \
+    X(LEASE_LATE, "lease-from-answer", "a lease counts from its answer, not from its request")     \
+    X(REORDER, "no-idempotence", "the broker appends retried batches in another order")            \
+    X(GAP, "no-gapless", "rows behind a refused one are delivered")                                \
+    X(MUTE_LOOKUP, "mute-lookup", "a topic that is back is never reported")                        \
+    X(NO_SWEEP, "no-sweep", "re-inserted rows are never looked for")                               \
+    X(TWO_READS, "two-reads", "a read's end is told before its rows have come")                    \
+    X(GROW, "memory-grows", "each page leaves something behind")
+
+enum mutation {
+#define X(name, text, what) MUTATION_##name,
+    MUTATIONS(X)
+#undef X
+        MUTATION_COUNT
+};
+
+const char *mutation_name(enum mutation m);
+const char *mutation_what(enum mutation m);
+/* MUTATION_COUNT for a name that is none. */
+enum mutation mutation_find(const char *name);
+
+/* ---- the queue of what happens ---- */
+
+enum kind {
+    EV_WRITER,     /* who: writer's slot */
+    EV_FLUSH,      /* the server writes its log out */
+    EV_SRV_READ,   /* who: relay; a request reaches the server */
+    EV_SRV_ACK,    /* a: request's slot */
+    EV_SRV_LEASE,  /* a: 1 asks, 0 gives back */
+    EV_SRV_LOCK,   /* the wake-up lock is asked for */
+    EV_SRV_UNLOCK, /* a: 1 cancels the wait, 0 gives the lock back */
+    EV_LOCK_TIMEOUT,
+    EV_STREAM,      /* the next message of the reading connection reaches the relay */
+    EV_ACK_REPLY,   /* a: request's slot */
+    EV_LEASE_REPLY, /* a: granted epoch, 0: refused */
+    EV_LOCK_REPLY,  /* a: 1 granted, 0 timed out */
+    EV_PROVED,      /* a notification's round trip worked */
+    EV_CONN_UP,     /* a: which connection */
+    EV_CONN_LOST,
+    EV_TICK,  /* a relay's timer */
+    EV_START, /* a relay's process begins */
+    EV_END,   /* a relay that has stopped gives its lease back and is gone */
+    EV_RESUME,
+    EV_SEND,        /* who: relay; a: topic * PARTITIONS + partition */
+    EV_REPORT,      /* a: the same, b: how many */
+    EV_PURGED,      /* reports of a dead producer's queue */
+    EV_LATE_APPEND, /* a: event, b: producer; a request that was under way when its producer died */
+    EV_LOOKUP,      /* a: topic */
+    EV_NOTICE,      /* a: topic; a producer finds that it went away */
+    EV_UNKNOWN,     /* a: tag, b: topic; a record of an unknown topic fails */
+    EV_OLD_REPORT,  /* a: tag of a dead producer */
+    EV_FATAL,
+    EV_REBUILT,
+    EV_KAFKA, /* a: up */
+    EV_HEAL,  /* a: which ailment */
+    EV_FAULT,
+    EV_QUIET,      /* writers fall silent, or begin again */
+    EV_WAKE_CHECK, /* a: event; was it read in time? */
+};
+
+struct happening {
+    int64_t at;
+    uint64_t order;
+    uint64_t a;
+    uint32_t b;
+    uint32_t gen;
+    uint16_t kind;
+    uint16_t who;
+};
+
+struct note {
+    uint64_t step;
+    int64_t at;
+    const char *what;
+    int64_t a, b, c;
+};
+
+/* ---- the world ---- */
+
+enum row_state {
+    ROW_OPEN, /* its transaction has not ended */
+    ROW_LIVE, /* committed, in the table */
+    ROW_GONE, /* deleted, truncated, rolled back or forgotten */
+};
+
+struct row {
+    int64_t seq;
+    uint64_t xid; /* as its column says */
+    int64_t committed_at;
+    uint32_t bytes;
+    uint32_t order;     /* of its key's commits; 0: no order is promised */
+    uint32_t owner_gen; /* the process that put it last */
+    uint16_t key;
+    uint8_t state;
+    uint8_t persisted; /* copies in Kafka, at most 255 */
+    int8_t put_by;     /* the relay whose put still counts, or NOBODY */
+    bool put_reported;
+    bool committed; /* ever */
+    bool waived;    /* the application, or its server, took it back: publishing is not owed */
+    bool foreign;   /* its xid means nothing to the snapshot difference */
+    bool bad;       /* the broker refuses it */
+    bool invalid;   /* it cannot become a record */
+};
+
+struct txn {
+    uint64_t xid;
+    uint32_t rows[TXN_ROWS_MAX];
+    uint16_t n, planned;
+    bool open, prepared, shared, notifies, slow;
+};
+
+enum log_kind { LOG_COMMIT, LOG_DELETE, LOG_LEASE };
+
+/* The server's log, by which a crash or a fail-over takes things back. */
+struct log_entry {
+    enum log_kind kind;
+    uint32_t first, n; /* rows, in log_rows */
+    bool truncate;
+    int64_t next_seq;
+    uint64_t next_xid;
+    int lease_owner; /* before */
+    uint64_t lease_epoch;
+    int64_t lease_until;
+};
+
+struct server {
+    uint64_t identity; /* system identifier and timeline */
+    bool up;
+    int64_t next_seq;
+    uint64_t next_xid;
+    uint64_t last_ended; /* the highest xid that has ended */
+    struct row *rows;
+    uint32_t nrows;
+    uint32_t *table; /* open and live rows by seq */
+    uint32_t ntable;
+    struct txn txns[WRITERS];
+    int key_txn[KEYS]; /* who holds a serialised key */
+    uint32_t key_order[KEYS];
+    bool truncate_waits, truncate_restarts;
+    struct log_entry *log;
+    uint32_t nlog, flushed;
+    uint32_t *log_rows;
+    uint32_t nlog_rows;
+    int lease_owner;
+    uint64_t lease_epoch;
+    int64_t lease_until;
+    int lock_holder;
+    int lock_waiter[RELAYS];
+    uint32_t lock_waiters;
+    uint64_t lock_asks[RELAYS];
+    bool quiet;
+};
+
+struct page {
+    uint32_t rows[PAGE_MAX];
+    uint32_t n, next;
+    bool opens, header_sent, ok;
+    bool has_max;
+    int64_t max_seq;
+    char snapshot[64 + WRITERS * 24];
+};
+
+struct ack_request {
+    bool used, strict, executed;
+    uint32_t number, n;
+    uint64_t epoch;
+    enum ack_result result;
+    int64_t seqs[ACK_ROWS_MAX];
+    uint32_t ids[ACK_ROWS_MAX];
+};
+
+enum conn_kind { CONN_READ, CONN_CONTROL, CONN_WAKE, CONNS };
+
+struct conn {
+    bool up;     /* as the relay believes */
+    bool alive;  /* in truth */
+    bool awaits; /* connecting */
+    uint32_t gen;
+    int64_t to_server, to_relay; /* when the last message each way arrives: order is kept */
+};
+
+enum lock_state { LOCK_NONE, LOCK_ASKED, LOCK_HELD };
+
+struct record {
+    uint64_t tag;
+    uint32_t row;
+};
+
+struct partition {
+    struct record *ring;
+    uint32_t head, n, appended; /* appended: of the n, from the head, in Kafka but not reported */
+    uint32_t told;              /* of those appended, a report is on its way */
+    int64_t reports_at;
+    bool sending;
+};
+
+enum known { KNOWN_NOT, KNOWN_YES, KNOWN_AWAY };
+
+struct producer {
+    bool alive, fatal;
+    uint32_t gen;
+    uint32_t outstanding;
+    enum known known[TOPICS];
+    struct partition parts[TOPICS * PARTITIONS];
+};
+
+struct relay {
+    bool alive, paused, ending;
+    uint32_t gen; /* of the process */
+    struct pipeline *p;
+    struct lease lease;
+    uint64_t last_epoch; /* under which it was an owner last; 0: never */
+    uint64_t identity;   /* of the server it knows */
+    struct conn conns[CONNS];
+    struct page page;
+    bool page_busy, notify_waits;
+    struct read_request request;
+    struct ack_request acks[ACKS_MAX];
+    enum lock_state lock;
+    bool lock_cancelled;
+    bool page_at_server; /* the read is carried out, its rows are coming */
+    int64_t lease_next;
+    int64_t tick_at;
+    int64_t paused_until;
+    int64_t healthy_since; /* able to read since then; INT64_MAX: it is not */
+    int64_t asleep_since;
+    struct producer prod;
+    bool zombie; /* was stopped, or its server replaced, so that another may own the outbox */
+    uint32_t zombie_puts;
+    uint32_t grace; /* so many events may be handled before a resumed process looks at the time */
+    int64_t read_since; /* the read on its way was sent at */
+    uint64_t slot_tags[1 << 12];
+};
+
+struct broker {
+    bool up;
+    bool topic[TOPICS];
+    int64_t stalled_until[TOPICS * PARTITIONS];
+    int64_t slow_until;
+    uint32_t first_order[KEYS]; /* the highest order among first occurrences */
+};
+
+/* What this episode is like; drawn anew for each. */
+struct config {
+    struct pipeline_options options;
+    int64_t ttl_ms;
+    int relays;
+    bool notify;
+    int64_t latency_us;
+    int64_t think_us; /* between a writer's transactions */
+    int64_t fault_us; /* between faults; 0: none */
+    uint32_t faults;  /* a bit for each kind */
+    uint32_t slow_pct, async_pct, rollback_pct, prepare_pct, bulk_pct, invalid_pm;
+    uint32_t backlog_max;
+    uint32_t preload;
+};
+
+struct totals {
+    uint64_t events, duplicates, reads, acks, faults, sleeps, episodes, wakeups, strays;
+};
+
+struct sim {
+    uint64_t seed;
+    uint64_t rng;
+    uint64_t episode;
+    uint64_t steps, steps_max;
+    int64_t now;
+    uint64_t order;
+    enum mutation mutation;
+    bool verbose, expect_caught;
+    bool calm; /* no faults, no writers: all has to come to rest */
+    int64_t calm_since;
+    uint64_t calm_steps;
+    bool foreign_made; /* so sweeps may find something */
+    struct config cfg;
+    struct happening *queue;
+    uint32_t nqueue;
+    struct note *notes;
+    uint64_t nnotes;
+    struct server srv;
+    struct broker brk;
+    struct relay relays[RELAYS];
+    uint32_t producers; /* ever made */
+    size_t heap_base;
+    struct totals totals;
+};
+
+/* ---- sim.c: the queue, chance, the trace ---- */
+uint64_t sim_rand(struct sim *s);
+uint32_t sim_below(struct sim *s, uint32_t n);
+bool sim_chance(struct sim *s, uint32_t percent);
+/* About mean, between 0 and a few times mean. */
+int64_t sim_spread(struct sim *s, int64_t mean);
+void sim_at(struct sim *s, int64_t at, enum kind kind, int who, uint32_t gen, uint64_t a,
+            uint32_t b);
+bool sim_step(struct sim *s);
+void sim_note(struct sim *s, const char *what, int64_t a, int64_t b, int64_t c);
+_Noreturn void sim_fail(struct sim *s, const char *guarantee, const char *what, int64_t a,
+                        int64_t b, int64_t c);
+static inline int64_t sim_ms(const struct sim *s)
+{
+    return s->now / 1000;
+}
+
+/* ---- world.c, world_lease.c: PostgreSQL ---- */
+void world_init(struct sim *s);
+void world_free(struct sim *s);
+void world_writer(struct sim *s, int slot);
+void world_flush(struct sim *s);
+void world_restore(struct sim *s);
+void world_truncate(struct sim *s, bool restart);
+/* upto: how much of the log survives. */
+void world_crash(struct sim *s, bool failover);
+void world_wrote(struct sim *s, enum log_kind kind, uint32_t first, uint32_t n, bool sync);
+void world_table_add(struct sim *s, uint32_t row);
+void world_table_remove(struct sim *s, uint32_t row);
+uint32_t world_lower(const struct server *v, int64_t seq);
+bool world_idle(const struct sim *s);
+/* Requests, as the server carries them out. */
+void world_read(struct sim *s, struct relay *r);
+void world_ack(struct sim *s, struct relay *r, struct ack_request *q);
+uint64_t world_lease(struct sim *s, int who, bool give_back);
+void world_lock(struct sim *s, int who);
+void world_lock_refuse(struct sim *s, int who);
+void world_unlock(struct sim *s, int who);
+void world_lock_grant(struct sim *s);
+
+/* ---- broker.c: Kafka and the producers ---- */
+void broker_init(struct sim *s);
+void broker_producer(struct sim *s, struct relay *r);
+void broker_producer_free(struct producer *p);
+bool broker_takes(struct sim *s, struct relay *r, uint32_t topic, enum delivery *ret_why);
+void broker_put(struct sim *s, struct relay *r, uint64_t tag, uint32_t row);
+void broker_send(struct sim *s, struct relay *r, uint32_t part);
+void broker_report(struct sim *s, struct relay *r, uint32_t part, uint32_t n);
+void broker_purged(struct sim *s, struct relay *r);
+void broker_append(struct sim *s, int who, uint32_t row, bool zombie);
+void broker_lookup(struct sim *s, struct relay *r, uint32_t topic);
+void broker_notice(struct sim *s, struct relay *r, uint32_t topic);
+void broker_unknown(struct sim *s, struct relay *r, uint64_t tag, uint32_t topic);
+void broker_fatal(struct sim *s, struct relay *r);
+void broker_rebuild(struct sim *s, struct relay *r);
+void broker_rebuilt(struct sim *s, struct relay *r);
+/* The process or its producer is gone; what was under way may still arrive. */
+void broker_discard(struct sim *s, struct relay *r);
+void broker_state(struct sim *s, bool up);
+void broker_topic_away(struct sim *s, uint32_t topic);
+
+static inline uint32_t key_topic(uint32_t key)
+{
+    return key % TOPICS;
+}
+static inline uint32_t key_partition(uint32_t key)
+{
+    return key / TOPICS % PARTITIONS;
+}
+
+/* ---- relay_sim.c, relay_conn.c: what relay.c does ---- */
+void relay_start(struct sim *s, int who);
+void relay_kill(struct sim *s, int who);
+void relay_pause(struct sim *s, int who, int64_t us);
+void relay_stop(struct sim *s, int who);
+void relay_end(struct sim *s, int who);
+/* Carries out what the pipeline wants, then sets its timer. */
+void relay_drive(struct sim *s, struct relay *r);
+/* What each loop turn looks at first. */
+void relay_turn(struct sim *s, struct relay *r);
+void relay_disown(struct sim *s, struct relay *r);
+void relay_report(struct sim *s, struct relay *r, uint64_t tag, uint32_t row, enum delivery what);
+void relay_row(struct sim *s, struct relay *r, uint32_t row);
+void relay_handle(struct sim *s, struct relay *r, const struct happening *h);
+int relay_index(const struct sim *s, const struct relay *r);
+
+void conn_open(struct sim *s, struct relay *r, enum conn_kind kind, int64_t delay);
+/* It breaks; the relay learns of it after a while. */
+void conn_break(struct sim *s, struct relay *r, enum conn_kind kind, int64_t delay);
+void conn_up(struct sim *s, struct relay *r, enum conn_kind kind);
+void conn_lost(struct sim *s, struct relay *r, enum conn_kind kind);
+void conn_ask(struct sim *s, struct relay *r, enum conn_kind kind, enum kind what, uint64_t a);
+void conn_answer(struct sim *s, struct relay *r, enum conn_kind kind, enum kind what, uint64_t a);
+void conn_stream(struct sim *s, struct relay *r);
+void conn_notify(struct sim *s, struct relay *r);
+void conn_locks(struct sim *s, struct relay *r);
+
+/* ---- faults.c ---- */
+void faults_draw(struct sim *s);
+void faults_next(struct sim *s);
+void faults_heal(struct sim *s, uint32_t what, uint32_t which);
+void faults_calm(struct sim *s, bool calm);
+
+/* ---- check.c: the guarantees ---- */
+void check_step(struct sim *s);
+void check_relay(struct sim *s, struct relay *r);
+void check_put(struct sim *s, struct relay *r, uint32_t row);
+void check_append(struct sim *s, int who, uint32_t row, bool zombie);
+void check_delete(struct sim *s, const struct relay *r, uint32_t row);
+void check_read(struct sim *s, struct relay *r);
+/* Puts that count no more: all of a relay's, or only those without a report. */
+void check_excuse(struct sim *s, struct relay *r, bool reported_too);
+void check_wake(struct sim *s, uint32_t row, uint32_t backstop);
+void check_committed(struct sim *s, uint32_t row);
+/* At rest: everything owed is in Kafka. */
+bool check_rest(struct sim *s);
+
+#endif

@@ -1,0 +1,453 @@
+/* The imagined PostgreSQL, first part: transactions that take their seq and xid long before they
+ * commit, and what a reader sees of them. */
+#include "sim.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define LOG_MAX 4096
+#define LOG_ROWS_MAX (EVENTS_MAX * 4)
+
+void world_init(struct sim *s)
+{
+    struct server *v = &s->srv;
+
+    memset(v, 0, sizeof *v);
+    v->rows = calloc(EVENTS_MAX, sizeof *v->rows);
+    v->table = calloc(EVENTS_MAX, sizeof *v->table);
+    v->log = calloc(LOG_MAX, sizeof *v->log);
+    v->log_rows = calloc(LOG_ROWS_MAX, sizeof *v->log_rows);
+    if (v->rows == NULL || v->table == NULL || v->log == NULL || v->log_rows == NULL)
+        abort();
+    v->identity = 1 + sim_below(s, 1000);
+    v->up = true;
+    v->next_seq = 1;
+    v->next_xid = 700 + sim_below(s, 1000);
+    v->last_ended = v->next_xid - 1;
+    for (int k = 0; k < KEYS; k++)
+        v->key_txn[k] = NOBODY;
+    v->lease_owner = NOBODY;
+    v->lock_holder = NOBODY;
+}
+
+void world_free(struct sim *s)
+{
+    free(s->srv.rows);
+    free(s->srv.table);
+    free(s->srv.log);
+    free(s->srv.log_rows);
+}
+
+/* ---- the table, in the order of seq ---- */
+
+uint32_t world_lower(const struct server *v, int64_t seq)
+{
+    uint32_t lo = 0;
+    uint32_t hi = v->ntable;
+
+    while (lo < hi) {
+        uint32_t mid = lo + (hi - lo) / 2;
+
+        if (v->rows[v->table[mid]].seq < seq)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+void world_table_add(struct sim *s, uint32_t row)
+{
+    struct server *v = &s->srv;
+    uint32_t i = world_lower(v, v->rows[row].seq);
+
+    if (i < v->ntable && v->rows[v->table[i]].seq == v->rows[row].seq)
+        sim_fail(s, "the simulation itself", "a seq is there twice", v->rows[row].seq, row, 0);
+    memmove(&v->table[i + 1], &v->table[i], (v->ntable - i) * sizeof *v->table);
+    v->table[i] = row;
+    v->ntable++;
+}
+
+void world_table_remove(struct sim *s, uint32_t row)
+{
+    struct server *v = &s->srv;
+    uint32_t i = world_lower(v, v->rows[row].seq);
+
+    v->ntable--;
+    memmove(&v->table[i], &v->table[i + 1], (v->ntable - i) * sizeof *v->table);
+}
+
+/* ---- the log ---- */
+
+/* Forgets the oldest entries, which no crash can reach any more. */
+static void log_trim(struct server *v)
+{
+    uint32_t keep = v->nlog - v->flushed + 48;
+    uint32_t drop = v->nlog > keep ? v->nlog - keep : 0;
+    uint32_t rows;
+
+    if (drop == 0)
+        return;
+    rows = v->log[drop].first;
+    memmove(v->log, v->log + drop, (v->nlog - drop) * sizeof *v->log);
+    memmove(v->log_rows, v->log_rows + rows, (v->nlog_rows - rows) * sizeof *v->log_rows);
+    v->nlog -= drop;
+    v->flushed -= drop;
+    v->nlog_rows -= rows;
+    for (uint32_t i = 0; i < v->nlog; i++)
+        v->log[i].first -= rows;
+}
+
+/* The rows of an entry are those put behind first in log_rows. */
+void world_wrote(struct sim *s, enum log_kind kind, uint32_t first, uint32_t n, bool sync)
+{
+    struct server *v = &s->srv;
+
+    v->log[v->nlog++] = (struct log_entry){
+        .kind = kind,
+        .first = first,
+        .n = n,
+        .next_seq = v->next_seq,
+        .next_xid = v->next_xid,
+        .lease_owner = v->lease_owner,
+        .lease_epoch = v->lease_epoch,
+        .lease_until = v->lease_until,
+    };
+    if (sync)
+        v->flushed = v->nlog;
+    if (v->nlog + 1 >= LOG_MAX || v->nlog_rows + EVENTS_MAX >= LOG_ROWS_MAX) {
+        v->flushed = v->nlog;
+        log_trim(v);
+    }
+}
+
+void world_flush(struct sim *s)
+{
+    s->srv.flushed = s->srv.nlog;
+    sim_at(s, s->now + 1 + sim_spread(s, 300000), EV_FLUSH, 0, 0, 0, 0);
+}
+
+/* ---- writers ---- */
+
+static bool busy_with_rows(const struct server *v)
+{
+    for (int i = 0; i < WRITERS; i++)
+        if (v->txns[i].open && v->txns[i].n > 0)
+            return true;
+    return false;
+}
+
+bool world_idle(const struct sim *s)
+{
+    return !busy_with_rows(&s->srv) && s->srv.ntable == 0;
+}
+
+static uint32_t choose_key(struct sim *s, int slot)
+{
+    struct server *v = &s->srv;
+
+    for (int tries = 0; tries < 3; tries++) {
+        uint32_t key = sim_below(s, KEYS);
+
+        if (key >= KEYS_SERIAL)
+            return key;
+        if (v->key_txn[key] == NOBODY || v->key_txn[key] == slot) {
+            v->key_txn[key] = slot; /* before seq is drawn, to the end */
+            return key;
+        }
+    }
+    return KEYS_SERIAL + sim_below(s, KEYS - KEYS_SERIAL);
+}
+
+static uint32_t new_row(struct sim *s, uint32_t key, uint64_t xid)
+{
+    struct server *v = &s->srv;
+    uint32_t i = v->nrows++;
+    uint64_t most = s->cfg.options.window_bytes;
+
+    v->rows[i] = (struct row){
+        .seq = v->next_seq++,
+        .xid = xid,
+        .key = (uint16_t)key,
+        .state = ROW_OPEN,
+        .put_by = NOBODY,
+        .bytes = 1 + sim_below(s, (uint32_t)(sim_below(s, 400) == 0 ? most * 2 : most / 16 + 1)),
+        .invalid = sim_below(s, 1000) < s->cfg.invalid_pm && !s->calm,
+    };
+    s->totals.events++;
+    return i;
+}
+
+/* The statement trigger of the schema. */
+static void trigger(struct sim *s, struct txn *t)
+{
+    if (t->shared)
+        return;
+    if (s->srv.lock_holder == NOBODY && s->srv.lock_waiters == 0)
+        t->shared = true;
+    else
+        t->notifies = true;
+}
+
+static void insert_one(struct sim *s, int slot)
+{
+    struct server *v = &s->srv;
+    struct txn *t = &v->txns[slot];
+    uint32_t row;
+
+    if (t->xid == 0)
+        t->xid = v->next_xid++;
+    row = new_row(s, choose_key(s, slot), t->xid);
+    t->rows[t->n++] = row;
+    world_table_add(s, row);
+    trigger(s, t);
+    sim_note(s, " insert", row, v->rows[row].seq, (int64_t)t->xid);
+}
+
+static void end_txn(struct sim *s, int slot, bool commit, bool crashed)
+{
+    struct server *v = &s->srv;
+    struct txn *t = &v->txns[slot];
+    uint32_t first = v->nlog_rows;
+
+    for (uint32_t i = 0; i < t->n; i++) {
+        struct row *row = &v->rows[t->rows[i]];
+
+        if (commit) {
+            row->state = ROW_LIVE;
+            row->committed = true;
+            row->committed_at = s->now;
+            if (row->key < KEYS_SERIAL)
+                row->order = ++v->key_order[row->key];
+            v->log_rows[v->nlog_rows++] = t->rows[i];
+        } else {
+            world_table_remove(s, t->rows[i]);
+            row->state = ROW_GONE;
+        }
+    }
+    for (int k = 0; k < KEYS_SERIAL; k++)
+        if (v->key_txn[k] == slot)
+            v->key_txn[k] = NOBODY;
+    if (t->xid > v->last_ended)
+        v->last_ended = t->xid;
+    t->open = false;
+    t->shared = false;
+    if (commit && t->n > 0) {
+        world_wrote(s, LOG_COMMIT, first, t->n, !sim_chance(s, s->cfg.async_pct));
+        check_committed(s, t->rows[0]);
+        if (t->notifies)
+            for (int i = 0; i < RELAYS; i++)
+                conn_notify(s, &s->relays[i]);
+    }
+    sim_note(s, commit ? " commit" : " rollback", (int64_t)t->xid, t->n, t->notifies);
+    if (!crashed)
+        world_lock_grant(s);
+}
+
+static void begin(struct sim *s, int slot)
+{
+    struct server *v = &s->srv;
+    struct txn *t = &v->txns[slot];
+
+    if (s->calm || v->quiet || v->ntable > s->cfg.backlog_max || v->truncate_waits ||
+        v->nrows + WRITERS * TXN_ROWS_MAX >= EVENTS_MAX) {
+        sim_at(s, s->now + 20000 + sim_spread(s, 30000), EV_WRITER, slot, 0, 0, 0);
+        return;
+    }
+    *t = (struct txn){.open = true};
+    t->planned = (uint16_t)(1 + sim_below(s, sim_chance(s, s->cfg.bulk_pct) ? TXN_ROWS_MAX : 4));
+    t->slow = sim_chance(s, s->cfg.slow_pct);
+    sim_at(s, s->now + sim_spread(s, 200), EV_WRITER, slot, 0, 0, 0);
+}
+
+void world_writer(struct sim *s, int slot)
+{
+    struct server *v = &s->srv;
+    struct txn *t = &v->txns[slot];
+
+    if (!v->up) {
+        sim_at(s, s->now + 20000, EV_WRITER, slot, 0, 0, 0);
+        return;
+    }
+    if (!t->open) {
+        begin(s, slot);
+        return;
+    }
+    if (t->n == 0 && v->truncate_waits) {
+        sim_at(s, s->now + 2000, EV_WRITER, slot, 0, 0, 0);
+        return;
+    }
+    if (t->n < t->planned) {
+        uint32_t some = t->planned > 8 ? 16 : 1;
+
+        while (some-- > 0 && t->n < t->planned)
+            insert_one(s, slot);
+        sim_at(s, s->now + sim_spread(s, t->slow && !s->calm ? 400000 / t->planned : 300),
+               EV_WRITER, slot, 0, 0, 0);
+        return;
+    }
+    if (!t->prepared && sim_chance(s, s->cfg.prepare_pct)) {
+        if (t->notifies) { /* PostgreSQL refuses: the application's error */
+            end_txn(s, slot, false, false);
+        } else {
+            t->prepared = true;
+            sim_at(s, s->now + sim_spread(s, s->calm ? 1000 : 500000), EV_WRITER, slot, 0, 0, 0);
+            return;
+        }
+    } else if (t->slow && !s->calm) {
+        t->slow = false;
+        sim_at(s, s->now + sim_spread(s, 1500000), EV_WRITER, slot, 0, 0, 0);
+        return;
+    } else {
+        end_txn(s, slot, !sim_chance(s, s->cfg.rollback_pct), false);
+    }
+    sim_at(s, s->now + sim_spread(s, s->cfg.think_us), EV_WRITER, slot, 0, 0, 0);
+    if (v->truncate_waits && !busy_with_rows(v))
+        world_truncate(s, v->truncate_restarts);
+}
+
+/* ---- what happens to the table from outside ---- */
+
+void world_truncate(struct sim *s, bool restart)
+{
+    struct server *v = &s->srv;
+    uint32_t first = v->nlog_rows;
+    uint32_t n = v->ntable;
+
+    if (busy_with_rows(v)) { /* it waits for them, and later ones wait for it */
+        v->truncate_waits = true;
+        v->truncate_restarts = restart;
+        return;
+    }
+    v->truncate_waits = false;
+    world_wrote(s, LOG_LEASE, v->nlog_rows, 0, false);
+    v->lease_epoch++;
+    for (uint32_t i = 0; i < n; i++) {
+        struct row *row = &v->rows[v->table[i]];
+
+        row->state = ROW_GONE;
+        row->waived = true;
+        v->log_rows[v->nlog_rows++] = v->table[i];
+    }
+    v->ntable = 0;
+    if (restart)
+        v->next_seq = 1;
+    v->last_ended = v->next_xid++;
+    world_wrote(s, LOG_DELETE, first, n, true);
+    v->log[v->nlog - 1].truncate = true;
+    sim_note(s, " truncated", n, restart, (int64_t)v->lease_epoch);
+}
+
+/* Rows that carry an xid from elsewhere, or from long ago, appear. */
+void world_restore(struct sim *s)
+{
+    struct server *v = &s->srv;
+    uint32_t first = v->nlog_rows;
+    uint32_t n = 1 + sim_below(s, 4);
+    uint32_t old = sim_below(s, v->nrows + 1);
+
+    if (!v->up || v->truncate_waits || v->nrows + WRITERS * TXN_ROWS_MAX + n >= EVENTS_MAX)
+        return;
+    s->foreign_made = true;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t lot = sim_below(s, 4);
+        uint64_t xid = lot == 0   ? v->next_xid + 1 + sim_below(s, 100000)
+                       : lot == 1 ? 3 + sim_below(s, 600)
+                                  : v->next_xid - 1 - sim_below(s, 4);
+        uint32_t row = old;
+        uint32_t at;
+
+        if (lot != 3 || old >= v->nrows || v->rows[old].state != ROW_GONE ||
+            !v->rows[old].committed || v->rows[old].waived || v->rows[old].persisted == 0) {
+            row = new_row(s, KEYS_SERIAL + sim_below(s, KEYS - KEYS_SERIAL), xid);
+            v->rows[row].invalid = false;
+        } else { /* one that was deleted is inserted again as it was */
+            at = world_lower(v, v->rows[row].seq);
+            if (v->rows[row].seq >= v->next_seq ||
+                (at < v->ntable && v->rows[v->table[at]].seq == v->rows[row].seq))
+                continue;
+            v->rows[row].put_by = NOBODY;
+        }
+        v->rows[row].foreign = true;
+        v->rows[row].state = ROW_LIVE;
+        v->rows[row].committed = true;
+        v->rows[row].committed_at = s->now;
+        world_table_add(s, row);
+        v->log_rows[v->nlog_rows++] = row;
+        sim_note(s, " restored", row, v->rows[row].seq, (int64_t)v->rows[row].xid);
+    }
+    v->last_ended = v->next_xid++;
+    world_wrote(s, LOG_COMMIT, first, v->nlog_rows - first, true);
+}
+
+static void undo(struct sim *s, const struct log_entry *e)
+{
+    struct server *v = &s->srv;
+
+    for (uint32_t i = e->n; i-- > 0;) {
+        uint32_t index = v->log_rows[e->first + i];
+        struct row *row = &v->rows[index];
+
+        row->put_by = NOBODY; /* what was said of it says nothing any more */
+        if (e->kind == LOG_DELETE) {
+            row->state = ROW_LIVE;
+            row->waived = false;
+            if (e->truncate)
+                row->order = 0; /* later ones of its key have gone out meanwhile */
+            world_table_add(s, index);
+        } else if (e->kind == LOG_COMMIT) {
+            world_table_remove(s, index);
+            row->state = ROW_GONE;
+            row->waived = true;
+        }
+    }
+    if (e->kind == LOG_LEASE) {
+        v->lease_owner = e->lease_owner;
+        v->lease_epoch = e->lease_epoch;
+        v->lease_until = e->lease_until;
+    }
+    v->nlog_rows = e->first;
+}
+
+void world_crash(struct sim *s, bool failover)
+{
+    struct server *v = &s->srv;
+    uint32_t survive = v->flushed;
+
+    if (failover)
+        survive = v->nlog > 40 ? v->nlog - sim_below(s, 30) : v->nlog;
+    for (int i = 0; i < WRITERS; i++)
+        if (v->txns[i].open && (failover || !v->txns[i].prepared))
+            end_txn(s, i, false, true);
+    while (v->nlog > survive)
+        undo(s, &v->log[--v->nlog]);
+    v->flushed = v->nlog;
+    if (v->nlog > 0) {
+        v->next_seq = v->log[v->nlog - 1].next_seq + (sim_chance(s, 50) ? 33 : 0);
+        v->next_xid = v->log[v->nlog - 1].next_xid;
+    }
+    for (uint32_t i = 0; i < v->ntable; i++) { /* prepared ones survive */
+        const struct row *row = &v->rows[v->table[i]];
+
+        if (row->seq >= v->next_seq)
+            v->next_seq = row->seq + 1;
+        if (row->state == ROW_OPEN && row->xid >= v->next_xid)
+            v->next_xid = row->xid + 1;
+    }
+    v->last_ended = v->next_xid - 1;
+    v->truncate_waits = false;
+    v->lock_holder = NOBODY;
+    v->lock_waiters = 0;
+    if (failover)
+        v->identity++;
+    v->up = false;
+    for (int i = 0; i < RELAYS; i++) {
+        struct relay *r = &s->relays[i];
+
+        for (int c = 0; c < CONNS; c++)
+            conn_break(s, r, (enum conn_kind)c, sim_spread(s, 30000));
+        if (failover)
+            r->zombie = true;
+    }
+    sim_note(s, failover ? " fail-over" : " server crashed", (int64_t)v->identity, v->nlog, 0);
+}
