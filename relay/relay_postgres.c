@@ -54,7 +54,9 @@ static void join(struct relay *r, int64_t now)
 {
     if (!r->source_up || !r->control_up || !same_server(r))
         return;
-    owner_connect(r->owner, control_conn(r->control), &r->facts);
+    if (!r->joined)
+        owner_connect(r->owner, control_conn(r->control), &r->facts);
+    r->joined = true;
     pipeline_ack_up(r->pipeline, now);
     control_ask_gauges(r->control, &r->facts, r->config->ack_mode == ACK_MARK);
     r->gauged_at = now;
@@ -195,6 +197,7 @@ static void on_control_lost(void *arg, bool was_up, const struct err *why)
     (void)was_up;
     relay_outage(r, SERVER_CONTROL, now, why);
     r->control_up = false;
+    r->joined = false;
     acknowledger_lost(r->acknowledger);
     owner_connect(r->owner, NULL, &r->facts);
     pipeline_ack_lost(r->pipeline, now);

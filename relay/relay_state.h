@@ -78,6 +78,7 @@ struct relay {
 
     bool source_up, control_up;
     bool ever_up; /* the first inspection succeeded: later failures are outages, not refusals */
+    bool joined;  /* the lease is asked for on the control connection */
     bool known;   /* facts holds something */
     struct pg_facts facts;
     enum notify_state notify;

@@ -149,11 +149,16 @@ static int check_bootstrap(rd_kafka_conf_t *conf, struct err *err)
                        "kafka.bootstrap.servers: not set; name at least one broker as host:port "
                        "(environment: OUTBOX_KAFKA_BOOTSTRAP_SERVERS)");
     for (const char *at = list; at != NULL;) {
+        const char *next;
+
         at += strspn(at, " ");
         len = strcspn(at, ",");
-        if (check_address(at, strcspn(at, ", "), err) != 0)
+        next = at[len] == ',' ? at + len + 1 : NULL;
+        while (len > 0 && at[len - 1] == ' ')
+            len--;
+        if (check_address(at, len, err) != 0)
             return -(int)err->class;
-        at = at[len] == ',' ? at + len + 1 : NULL;
+        at = next;
     }
     return 0;
 }

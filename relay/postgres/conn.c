@@ -4,6 +4,7 @@
 #include "core/backoff.h"
 #include "postgres/conn_params.h"
 #include "postgres/pg_error.h"
+#include "postgres/resolve.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -41,6 +42,7 @@ struct pg_conn {
 
     enum conn_state state;
     PGconn *pq;
+    struct resolve *resolve; /* while CONN_CONNECTING has no socket yet */
     struct watch *watch;
     int events;
     uv_timer_t timer;
@@ -86,6 +88,9 @@ static void free_watch(uv_handle_t *handle)
 
 static void drop_watch(struct pg_conn *c)
 {
+    if (c->resolve != NULL)
+        resolve_abandon(c->resolve);
+    c->resolve = NULL;
     if (c->watch == NULL)
         return;
     uv_poll_stop(&c->watch->poll);
@@ -296,14 +301,26 @@ static void on_notice(void *arg, const PGresult *res)
     (void)res;
 }
 
-static void conn_connect(struct pg_conn *c)
+static void resolve_ended(void *arg)
 {
+    struct pg_conn *c = arg;
+
+    c->works--;
+    maybe_free(c);
+}
+
+static void resolved(void *arg, const struct resolved *r, const struct err *why)
+{
+    struct pg_conn *c = arg;
     struct conn_params params;
 
-    conn_params_fill(&params, c->uri, c->options.name);
-    c->state = CONN_CONNECTING;
+    c->resolve = NULL;
+    if (why != NULL) {
+        pg_conn_lose(c, why);
+        return;
+    }
+    conn_params_fill(&params, c->uri, c->options.name, r);
     c->pq = PQconnectStartParams(params.keys, params.values, 1);
-    arm_timer(c);
     if (c->pq == NULL) {
         struct err err;
 
@@ -314,6 +331,19 @@ static void conn_connect(struct pg_conn *c)
     PQsetNoticeReceiver(c->pq, on_notice, NULL);
     if (PQstatus(c->pq) == CONNECTION_BAD || make_watch(c, UV_WRITABLE) != 0)
         lose_by_libpq(c);
+}
+
+static void conn_connect(struct pg_conn *c)
+{
+    struct err err;
+
+    c->state = CONN_CONNECTING;
+    arm_timer(c);
+    c->works++;
+    if (resolve_start(&c->resolve, c->loop, c->uri, resolved, resolve_ended, c, &err) != 0) {
+        c->works--;
+        pg_conn_lose(c, &err);
+    }
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events)

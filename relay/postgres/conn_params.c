@@ -26,7 +26,8 @@ static void add(struct conn_params *p, const char *key, const char *value)
     p->values[p->n] = NULL;
 }
 
-void conn_params_fill(struct conn_params *p, const char *uri, const char *name)
+void conn_params_fill(struct conn_params *p, const char *uri, const char *name,
+                      const struct resolved *resolved)
 {
     p->n = 0;
     for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
@@ -36,5 +37,10 @@ void conn_params_fill(struct conn_params *p, const char *uri, const char *name)
     add(p, "fallback_application_name", p->application_name);
     if (uri[0] != '\0')
         add(p, "dbname", uri); /* expanded: what it says wins over the above */
+    if (resolved->host != NULL) {
+        add(p, "host", resolved->host);
+        add(p, "hostaddr", resolved->hostaddr);
+        add(p, "port", resolved->port);
+    }
     add(p, "client_encoding", "UTF8");
 }

@@ -3,7 +3,7 @@
 #ifndef OUTBOX_POSTGRES_CONN_PARAMS_H
 #define OUTBOX_POSTGRES_CONN_PARAMS_H
 
-#include "base/err.h"
+#include "postgres/resolve.h"
 
 #define CONN_PARAMS_MAX 24
 
@@ -14,7 +14,8 @@ struct conn_params {
     char application_name[64];
 };
 
-/* Fills p for PQconnectStartParams with expand_dbname; it borrows uri. */
-void conn_params_fill(struct conn_params *p, const char *uri, const char *name);
+/* Fills p for PQconnectStartParams with expand_dbname; it borrows uri and what was resolved. */
+void conn_params_fill(struct conn_params *p, const char *uri, const char *name,
+                      const struct resolved *resolved);
 
 #endif
