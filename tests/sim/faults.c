@@ -43,7 +43,7 @@ static void preload(struct sim *s, uint32_t n)
     uint32_t first = v->nlog_rows;
 
     for (uint32_t i = 0; i < n; i++) {
-        uint32_t lot = sim_below(s, 3);
+        uint32_t lot = sim_below(s, 3); /* 1: an xid that will be one of ours before long */
         struct row *row = &v->rows[v->nrows];
 
         *row = (struct row){
@@ -51,14 +51,15 @@ static void preload(struct sim *s, uint32_t n)
             .xid = lot == 0   ? 3 + i
                    : lot == 1 ? v->next_xid + i * 7
                               : v->next_xid + 100000 + i,
-            .key = (uint16_t)sim_below(s, KEYS_SERIAL),
+            .key = (uint16_t)(lot == 1 ? KEYS_SERIAL + sim_below(s, KEYS - KEYS_SERIAL)
+                                       : sim_below(s, KEYS_SERIAL)),
             .state = ROW_LIVE,
             .put_by = NOBODY,
             .bytes = 1 + sim_below(s, 100),
             .committed = true,
             .foreign = true,
         };
-        row->order = ++v->key_order[row->key];
+        row->order = row->key < KEYS_SERIAL ? ++v->key_order[row->key] : 0;
         world_table_add(s, v->nrows);
         v->log_rows[v->nlog_rows++] = v->nrows++;
     }

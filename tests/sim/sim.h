@@ -38,6 +38,7 @@
     X(ACK_EARLY, "ack-before-delivery", "a put counts as delivered")                               \
     X(ID_LAST, "id-greater-last", "reads are 'seq > last' under plain visibility")                 \
     X(DROP_LATE, "drop-late", "the branch of late commits returns nothing")                        \
+    X(START_PLAIN, "start-unfiltered", "pages of a start see what committed since it began")       \
     X(IGNORE_CUT, "ignore-cut", "a row that was cut is handed to the sink all the same")           \
     X(LOST_OK, "lost-is-ok", "a report of a lost record counts as delivered")                      \
     X(NO_FENCE, "ack-without-epoch", "acknowledgements do not check the lease's epoch")            \

@@ -220,6 +220,7 @@ static void end_txn(struct sim *s, int slot, bool commit, bool crashed)
             if (row->key < KEYS_SERIAL)
                 row->order = ++v->key_order[row->key];
             v->log_rows[v->nlog_rows++] = t->rows[i];
+            sim_note(s, " committed", t->rows[i], row->key, row->order);
         } else {
             world_table_remove(s, t->rows[i]);
             row->state = ROW_GONE;

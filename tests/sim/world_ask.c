@@ -65,20 +65,25 @@ static bool visible(const struct sim *s, const struct row *row)
     return row->state == ROW_LIVE || (s->mutation == MUTATION_DIRTY_READ && row->state == ROW_OPEN);
 }
 
-/* WHERE (xid >= xmax(S0) OR xid = ANY(xip(S0))) AND pg_visible_in_snapshot(xid, S1) */
-static bool in_difference(const struct sim *s, const struct read_request *q, const struct row *row)
+enum branch { BRANCH_START, BRANCH_LATE, BRANCH_NEW };
+
+/* The WHERE of each branch of the page's statement, apart from seq. */
+static bool wanted(const struct sim *s, const struct read_request *q, enum branch branch,
+                   const struct row *row)
 {
+    bool within = q->opens || snapshot_sees(q->until, row->xid);
+
+    if (row->state == ROW_OPEN)
+        return s->mutation == MUTATION_DIRTY_READ;
+    if (branch == BRANCH_START)
+        return within || !ended(&s->srv, row->xid) || s->mutation == MUTATION_START_PLAIN;
     if (s->mutation == MUTATION_ID_LAST)
         return true;
-    if (snapshot_sees(q->since, row->xid))
-        return false;
-    if (s->mutation == MUTATION_DIRTY_READ && row->state == ROW_OPEN)
-        return true;
-    return q->opens ? ended(&s->srv, row->xid) : snapshot_sees(q->until, row->xid);
+    return within && (branch == BRANCH_NEW || !snapshot_sees(q->since, row->xid));
 }
 
-static void gather(struct sim *s, struct page *page, const struct read_request *q, int64_t after,
-                   int64_t upto)
+static void gather(struct sim *s, struct page *page, const struct read_request *q,
+                   enum branch branch, int64_t after, int64_t upto)
 {
     struct server *v = &s->srv;
 
@@ -88,7 +93,7 @@ static void gather(struct sim *s, struct page *page, const struct read_request *
 
         if (row->seq > upto)
             return;
-        if (visible(s, row) && (q->kind == READ_START || in_difference(s, q, row)))
+        if (wanted(s, q, branch, row))
             page->rows[page->n++] = v->table[i];
     }
 }
@@ -116,11 +121,11 @@ void world_read(struct sim *s, struct relay *r)
         }
     }
     if (q->kind == READ_START) {
-        gather(s, page, q, q->after, q->opens ? INT64_MAX : q->upto);
+        gather(s, page, q, BRANCH_START, q->after, q->opens ? INT64_MAX : q->upto);
     } else {
         if (q->late && s->mutation != MUTATION_DROP_LATE && s->mutation != MUTATION_ID_LAST)
-            gather(s, page, q, q->after, q->upto);
-        gather(s, page, q, q->beyond, INT64_MAX);
+            gather(s, page, q, BRANCH_LATE, q->after, q->upto);
+        gather(s, page, q, BRANCH_NEW, q->beyond, INT64_MAX);
     }
     if ((s->cfg.faults & 1U) != 0 && !s->calm && sim_below(s, 400) == 0) {
         page->ok = false; /* cancelled part-way */
