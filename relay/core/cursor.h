@@ -26,7 +26,14 @@ struct read_request {
     int64_t upto;   /* READ_START unless it opens: seq <= upto; late branch: seq <= upto */
     int64_t beyond; /* new branch: seq > beyond */
     const struct snapshot *since; /* READ_DIFFERENCE: S0, borrowed until the page ends */
-    const struct snapshot *until; /* READ_DIFFERENCE unless it opens: S1 */
+    /*
+     * Unless it opens: the round's own snapshot, S1. A page leaves out what ended after it: two
+     * rows of one transaction may lie on both sides of where the last page ended, and the second
+     * must not go first. (A start keeps rows whose xid means nothing here, those that are visible
+     * although their xid has not ended in the page's own snapshot.) What is left out is the next
+     * difference's.
+     */
+    const struct snapshot *until;
     uint32_t limit;
 };
 
