@@ -1,77 +1,19 @@
 #include "postgres/conn.h"
 
 #include "base/clock.h"
-#include "core/backoff.h"
+#include "postgres/conn_impl.h"
 #include "postgres/conn_params.h"
 #include "postgres/pg_error.h"
-#include "postgres/resolve.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum conn_state {
-    CONN_WAITING, /* to connect again */
-    CONN_CONNECTING,
-    CONN_UP,
-    CONN_CLOSED,
-};
-
-struct request {
-    struct request *next;
-    pg_result_fn done;
-    pg_copy_fn row; /* COPY */
-    void *arg;
-    int64_t timeout_ms;
-    PGresult *last; /* the result to answer with, once all have come */
-};
-
-/* A poll handle outlives its connection until libuv has closed it. */
-struct watch {
-    uv_poll_t poll;
-    struct pg_conn *conn; /* NULL once let go */
-};
-
-struct pg_conn {
-    uv_loop_t *loop;
-    struct pg_conn_options options;
-    char *uri;
-    struct pg_conn_callbacks callbacks;
-    void *arg;
-
-    enum conn_state state;
-    PGconn *pq;
-    struct resolve *resolve; /* while CONN_CONNECTING has no socket yet */
-    struct watch *watch;
-    int events;
-    uv_timer_t timer;
-    struct backoff backoff;
-    char where[256];
-
-    struct request *head, **tail;
-    uint32_t pending;
-    int64_t waiting_since; /* for the head's answer: sent, or the last sign of life */
-    int64_t idle_since;
-    bool handling; /* inside handle_input: a lost connection is dealt with at its end */
-    bool lost;
-    struct err why;
-
-    uint32_t works; /* cancels on the thread pool, and handles that are closing */
-    bool cancelling;
-    struct request *held; /* a finished request that waits for its cancel to be over */
-
-    void (*on_closed)(void *arg);
-    void *closed_arg;
-};
-
 static void conn_connect(struct pg_conn *c);
-static void handle_input(struct pg_conn *c);
-static void arm_timer(struct pg_conn *c);
 
 /* ---- handles ---- */
 
-static void maybe_free(struct pg_conn *c)
+void conn_maybe_free(struct pg_conn *c)
 {
     if (c->state != CONN_CLOSED || c->works > 0)
         return;
@@ -121,7 +63,7 @@ static int make_watch(struct pg_conn *c, int events)
     return uv_poll_start(&c->watch->poll, events, on_poll);
 }
 
-static void want_events(struct pg_conn *c, int events)
+void conn_want_events(struct pg_conn *c, int events)
 {
     if (c->watch != NULL && c->events != events) {
         c->events = events;
@@ -131,27 +73,6 @@ static void want_events(struct pg_conn *c, int events)
 
 /* ---- losing ---- */
 
-static void free_request(struct request *r)
-{
-    PQclear(r->last);
-    free(r);
-}
-
-static void drop_requests(struct pg_conn *c)
-{
-    while (c->head != NULL) {
-        struct request *r = c->head;
-
-        c->head = r->next;
-        free_request(r);
-    }
-    c->tail = &c->head;
-    c->pending = 0;
-    if (c->held != NULL)
-        free_request(c->held);
-    c->held = NULL;
-}
-
 /* The one door out of a connection: from any state but CLOSED to WAITING. */
 static void conn_lost_now(struct pg_conn *c)
 {
@@ -159,14 +80,14 @@ static void conn_lost_now(struct pg_conn *c)
 
     c->lost = false;
     drop_watch(c);
-    drop_requests(c);
+    conn_drop_requests(c);
     PQfinish(c->pq);
     c->pq = NULL;
     c->state = CONN_WAITING;
     uv_timer_stop(&c->timer);
     c->callbacks.on_lost(c->arg, was_up, &c->why);
     if (c->state == CONN_WAITING)
-        arm_timer(c);
+        conn_arm_timer(c);
 }
 
 void pg_conn_lose(struct pg_conn *c, const struct err *why)
@@ -176,13 +97,13 @@ void pg_conn_lose(struct pg_conn *c, const struct err *why)
     c->lost = true;
     c->why = *why;
     if (c->handling)
-        return; /* at the end of handle_input */
+        return; /* at the end of conn_handle_input */
     /* Never from inside the caller's own call: at the next turn of the loop. */
     uv_update_time(c->loop);
-    arm_timer(c);
+    conn_arm_timer(c);
 }
 
-static void lose_by_libpq(struct pg_conn *c)
+void conn_lose_by_libpq(struct pg_conn *c)
 {
     struct err err;
 
@@ -191,8 +112,6 @@ static void lose_by_libpq(struct pg_conn *c)
 }
 
 /* ---- time ---- */
-
-static void send_ping(struct pg_conn *c);
 
 static void on_timer(uv_timer_t *timer)
 {
@@ -228,11 +147,11 @@ static void on_timer(uv_timer_t *timer)
     }
     if (c->head == NULL && c->held == NULL && c->options.ping_interval_ms > 0 &&
         now - c->idle_since >= c->options.ping_interval_ms)
-        send_ping(c);
-    arm_timer(c);
+        conn_send_ping(c);
+    conn_arm_timer(c);
 }
 
-static void arm_timer(struct pg_conn *c)
+void conn_arm_timer(struct pg_conn *c)
 {
     int64_t now = clock_boot_ms();
     int64_t ms;
@@ -266,11 +185,11 @@ static void came_up(struct pg_conn *c)
                    PQport(c->pq) != NULL ? PQport(c->pq) : "", PQdb(c->pq));
     if (PQsetnonblocking(c->pq, 1) != 0 || (c->options.pipeline && !PQenterPipelineMode(c->pq)) ||
         make_watch(c, UV_READABLE) != 0) {
-        lose_by_libpq(c);
+        conn_lose_by_libpq(c);
         return;
     }
     backoff_reset(&c->backoff);
-    arm_timer(c);
+    conn_arm_timer(c);
     c->callbacks.on_up(c->arg);
 }
 
@@ -292,7 +211,7 @@ static void poll_connect(struct pg_conn *c)
     case PGRES_POLLING_ACTIVE:
         break;
     }
-    lose_by_libpq(c);
+    conn_lose_by_libpq(c);
 }
 
 static void on_notice(void *arg, const PGresult *res)
@@ -306,7 +225,7 @@ static void resolve_ended(void *arg)
     struct pg_conn *c = arg;
 
     c->works--;
-    maybe_free(c);
+    conn_maybe_free(c);
 }
 
 static void resolved(void *arg, const struct resolved *r, const struct err *why)
@@ -330,7 +249,7 @@ static void resolved(void *arg, const struct resolved *r, const struct err *why)
     }
     PQsetNoticeReceiver(c->pq, on_notice, NULL);
     if (PQstatus(c->pq) == CONNECTION_BAD || make_watch(c, UV_WRITABLE) != 0)
-        lose_by_libpq(c);
+        conn_lose_by_libpq(c);
 }
 
 static void conn_connect(struct pg_conn *c)
@@ -338,7 +257,7 @@ static void conn_connect(struct pg_conn *c)
     struct err err;
 
     c->state = CONN_CONNECTING;
-    arm_timer(c);
+    conn_arm_timer(c);
     c->works++;
     if (resolve_start(&c->resolve, c->loop, c->uri, resolved, resolve_ended, c, &err) != 0) {
         c->works--;
@@ -358,255 +277,22 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     } else if (c->state == CONN_UP) {
         if (status != 0 || (events & UV_READABLE)) {
             if (!PQconsumeInput(c->pq))
-                lose_by_libpq(c);
+                conn_lose_by_libpq(c);
             else
-                handle_input(c);
+                conn_handle_input(c);
         }
         if (c->state == CONN_UP && !c->lost && (c->events & UV_WRITABLE)) {
             int rc = PQflush(c->pq);
 
             if (rc < 0)
-                lose_by_libpq(c);
+                conn_lose_by_libpq(c);
             else if (rc == 0)
-                want_events(c, UV_READABLE);
+                conn_want_events(c, UV_READABLE);
         }
     }
     c->handling = false;
     if (c->lost)
         conn_lost_now(c);
-}
-
-/* ---- answers ---- */
-
-static void finish(struct pg_conn *c, struct request *r)
-{
-    struct err err;
-    ExecStatusType status = PQresultStatus(r->last);
-    bool ok = status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK;
-
-    if (!ok)
-        (void)pg_error_of_result(&err, r->last);
-    r->done(r->arg, r->last, ok ? NULL : &err);
-    free_request(r);
-    (void)c;
-}
-
-/* The head has been answered in full. */
-static void pop(struct pg_conn *c)
-{
-    struct request *r = c->head;
-
-    c->head = r->next;
-    if (c->head == NULL)
-        c->tail = &c->head;
-    c->pending--;
-    c->idle_since = c->waiting_since = clock_boot_ms();
-    arm_timer(c);
-    if (c->cancelling)
-        c->held = r; /* a late cancel must not hit the next statement */
-    else
-        finish(c, r);
-}
-
-/* Rows of a COPY; true when more may follow later, false when it is over. */
-static bool copy_rows(struct pg_conn *c, struct request *r)
-{
-    char *data = NULL;
-    int n = 0;
-
-    while (!c->lost && (n = PQgetCopyData(c->pq, &data, 1)) > 0) {
-        if (r->row != NULL)
-            r->row(r->arg, data, (size_t)n);
-        PQfreemem(data);
-    }
-    if (c->lost || n == 0) {
-        c->waiting_since = clock_boot_ms();
-        return true;
-    }
-    return false;
-}
-
-static void handle_result(struct pg_conn *c, PGresult *res)
-{
-    struct request *r = c->head;
-
-    if (r == NULL) {
-        PQclear(res);
-        return;
-    }
-    if (PQresultStatus(res) == PGRES_PIPELINE_SYNC) {
-        PQclear(res);
-        if (r->last != NULL)
-            pop(c);
-        return;
-    }
-    PQclear(r->last);
-    r->last = res;
-}
-
-static void handle_notifies(struct pg_conn *c)
-{
-    PGnotify *n;
-
-    while (!c->lost && (n = PQnotifies(c->pq)) != NULL) {
-        if (c->callbacks.on_notify != NULL)
-            c->callbacks.on_notify(c->arg, n->relname, n->extra);
-        PQfreemem(n);
-    }
-}
-
-static void handle_input(struct pg_conn *c)
-{
-    while (!c->lost && c->head != NULL && !PQisBusy(c->pq)) {
-        struct request *r = c->head;
-        PGresult *res;
-
-        if (r->last != NULL && PQresultStatus(r->last) == PGRES_COPY_OUT) {
-            if (copy_rows(c, r))
-                break;
-            PQclear(r->last);
-            r->last = NULL;
-        }
-        res = PQgetResult(c->pq);
-        if (res != NULL)
-            handle_result(c, res);
-        else if (!c->options.pipeline)
-            pop(c);
-    }
-    if (!c->lost && PQstatus(c->pq) == CONNECTION_BAD)
-        lose_by_libpq(c);
-    if (!c->lost)
-        handle_notifies(c);
-}
-
-/* ---- requests ---- */
-
-static void push(struct pg_conn *c, pg_copy_fn row, pg_result_fn done, void *arg,
-                 int64_t timeout_ms)
-{
-    struct request *r = calloc(1, sizeof *r);
-    struct err err;
-    int rc;
-
-    if (r == NULL) {
-        (void)err_set(&err, ERR_NOMEM, "out of memory for a request");
-        pg_conn_lose(c, &err);
-        return;
-    }
-    r->done = done;
-    r->row = row;
-    r->arg = arg;
-    r->timeout_ms = timeout_ms > 0 ? timeout_ms : c->options.timeout_ms;
-    if (c->head == NULL)
-        c->waiting_since = clock_boot_ms();
-    *c->tail = r;
-    c->tail = &r->next;
-    c->pending++;
-    rc = PQflush(c->pq);
-    if (rc < 0)
-        lose_by_libpq(c);
-    else if (rc > 0)
-        want_events(c, UV_READABLE | UV_WRITABLE);
-    arm_timer(c);
-}
-
-void pg_conn_query(struct pg_conn *c, const char *sql, const struct pg_params *params,
-                   int64_t timeout_ms, pg_result_fn done, void *arg)
-{
-    static const struct pg_params none = {0};
-
-    if (c->state != CONN_UP || c->lost)
-        return; /* on_lost has told, or will */
-    assert(c->options.pipeline || c->head == NULL);
-    if (params == NULL)
-        params = &none;
-    if (!PQsendQueryParams(c->pq, sql, params->n, params->types, params->values, params->lengths,
-                           params->formats, 0) ||
-        (c->options.pipeline && !PQpipelineSync(c->pq))) {
-        lose_by_libpq(c);
-        return;
-    }
-    push(c, NULL, done, arg, timeout_ms);
-}
-
-void pg_conn_copy(struct pg_conn *c, const char *sql, pg_copy_fn row, pg_result_fn done, void *arg)
-{
-    if (c->state != CONN_UP || c->lost)
-        return;
-    assert(!c->options.pipeline && c->head == NULL);
-    if (!PQsendQuery(c->pq, sql)) {
-        lose_by_libpq(c);
-        return;
-    }
-    push(c, row, done, arg, 0);
-}
-
-static void ping_done(void *arg, const PGresult *res, const struct err *why)
-{
-    (void)arg;
-    (void)res;
-    (void)why; /* any answer is an answer */
-}
-
-static void send_ping(struct pg_conn *c)
-{
-    pg_conn_query(c, "SELECT 1", NULL, 0, ping_done, NULL);
-}
-
-/* ---- cancelling ---- */
-
-struct cancel {
-    uv_work_t work;
-    struct pg_conn *conn;
-    PGcancel *pq;
-};
-
-/* PQcancel connects and blocks, so it has a thread of the pool. */
-static void cancel_work(uv_work_t *work)
-{
-    struct cancel *cancel = work->data;
-    char text[256];
-
-    (void)PQcancel(cancel->pq, text, sizeof text);
-}
-
-static void cancel_after(uv_work_t *work, int status)
-{
-    struct cancel *cancel = work->data;
-    struct pg_conn *c = cancel->conn;
-    struct request *held = c->held;
-
-    (void)status;
-    PQfreeCancel(cancel->pq);
-    free(cancel);
-    c->works--;
-    c->cancelling = false;
-    c->held = NULL;
-    if (held != NULL)
-        finish(c, held);
-    maybe_free(c);
-}
-
-void pg_conn_cancel(struct pg_conn *c)
-{
-    struct cancel *cancel;
-
-    if (c->state != CONN_UP || c->cancelling || c->head == NULL)
-        return;
-    cancel = calloc(1, sizeof *cancel);
-    if (cancel == NULL)
-        return; /* then the statement just runs to its end */
-    cancel->conn = c;
-    cancel->pq = PQgetCancel(c->pq);
-    cancel->work.data = cancel;
-    if (cancel->pq == NULL ||
-        uv_queue_work(c->loop, &cancel->work, cancel_work, cancel_after) != 0) {
-        PQfreeCancel(cancel->pq);
-        free(cancel);
-        return;
-    }
-    c->cancelling = true;
-    c->works++;
 }
 
 /* ---- life ---- */
@@ -664,7 +350,7 @@ static void timer_closed(uv_handle_t *handle)
     struct pg_conn *c = handle->data;
 
     c->works--;
-    maybe_free(c);
+    conn_maybe_free(c);
 }
 
 void pg_conn_close(struct pg_conn *c, void (*on_closed)(void *arg), void *arg)
@@ -674,7 +360,7 @@ void pg_conn_close(struct pg_conn *c, void (*on_closed)(void *arg), void *arg)
         return;
     }
     drop_watch(c);
-    drop_requests(c);
+    conn_drop_requests(c);
     PQfinish(c->pq);
     c->pq = NULL;
     c->state = CONN_CLOSED;

@@ -101,7 +101,7 @@ static void next(struct resolve *r)
         struct slice host = entry(r->hosts, r->index);
         char name[256];
 
-        if (host.len >= sizeof name)
+        if (host.data == NULL || host.len >= sizeof name)
             continue;
         memcpy(name, host.data, host.len);
         name[host.len] = '\0';

@@ -1,0 +1,76 @@
+/* A connection's inside, shared by its two sources: conn.c (its life: connecting, time, losing) and
+ * conn_request.c (requests and their answers). */
+#ifndef OUTBOX_POSTGRES_CONN_IMPL_H
+#define OUTBOX_POSTGRES_CONN_IMPL_H
+
+#include "core/backoff.h"
+#include "postgres/conn.h"
+#include "postgres/resolve.h"
+
+enum conn_state {
+    CONN_WAITING, /* to connect again */
+    CONN_CONNECTING,
+    CONN_UP,
+    CONN_CLOSED,
+};
+
+struct request {
+    struct request *next;
+    pg_result_fn done;
+    pg_copy_fn row; /* COPY */
+    void *arg;
+    int64_t timeout_ms;
+    PGresult *last; /* the result to answer with, once all have come */
+};
+
+/* A poll handle outlives its connection until libuv has closed it. */
+struct watch {
+    uv_poll_t poll;
+    struct pg_conn *conn; /* NULL once let go */
+};
+
+struct pg_conn {
+    uv_loop_t *loop;
+    struct pg_conn_options options;
+    char *uri;
+    struct pg_conn_callbacks callbacks;
+    void *arg;
+
+    enum conn_state state;
+    PGconn *pq;
+    struct resolve *resolve; /* while CONN_CONNECTING has no socket yet */
+    struct watch *watch;
+    int events;
+    uv_timer_t timer;
+    struct backoff backoff;
+    char where[256];
+
+    struct request *head, **tail;
+    uint32_t pending;
+    int64_t waiting_since; /* for the head's answer: sent, or the last sign of life */
+    int64_t idle_since;
+    bool handling; /* inside conn_handle_input: a lost connection is dealt with at its end */
+    bool lost;
+    struct err why;
+
+    uint32_t works; /* cancels on the thread pool, and handles that are closing */
+    bool cancelling;
+    struct request *held; /* a finished request that waits for its cancel to be over */
+
+    void (*on_closed)(void *arg);
+    void *closed_arg;
+};
+
+/* conn.c */
+void conn_arm_timer(struct pg_conn *c);
+void conn_want_events(struct pg_conn *c, int events);
+void conn_lose_by_libpq(struct pg_conn *c);
+/* Frees c once it is closed and nothing of it is on its way. */
+void conn_maybe_free(struct pg_conn *c);
+
+/* conn_request.c */
+void conn_handle_input(struct pg_conn *c);
+void conn_drop_requests(struct pg_conn *c);
+void conn_send_ping(struct pg_conn *c);
+
+#endif

@@ -1,0 +1,261 @@
+/* Requests and their answers: a queue in the order of sending, which is the order of answering. */
+#include "base/clock.h"
+#include "postgres/conn_impl.h"
+#include "postgres/pg_error.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+static void free_request(struct request *r)
+{
+    PQclear(r->last);
+    free(r);
+}
+
+void conn_drop_requests(struct pg_conn *c)
+{
+    while (c->head != NULL) {
+        struct request *r = c->head;
+
+        c->head = r->next;
+        free_request(r);
+    }
+    c->tail = &c->head;
+    c->pending = 0;
+    if (c->held != NULL)
+        free_request(c->held);
+    c->held = NULL;
+}
+
+/* ---- answers ---- */
+
+static void finish(struct pg_conn *c, struct request *r)
+{
+    struct err err;
+    ExecStatusType status = PQresultStatus(r->last);
+    bool ok = status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK;
+
+    if (!ok)
+        (void)pg_error_of_result(&err, r->last);
+    r->done(r->arg, r->last, ok ? NULL : &err);
+    free_request(r);
+    (void)c;
+}
+
+/* The head has been answered in full. */
+static void pop(struct pg_conn *c)
+{
+    struct request *r = c->head;
+
+    c->head = r->next;
+    if (c->head == NULL)
+        c->tail = &c->head;
+    c->pending--;
+    c->idle_since = c->waiting_since = clock_boot_ms();
+    conn_arm_timer(c);
+    if (c->cancelling)
+        c->held = r; /* a late cancel must not hit the next statement */
+    else
+        finish(c, r);
+}
+
+/* Rows of a COPY; true when more may follow later, false when it is over. */
+static bool copy_rows(struct pg_conn *c, struct request *r)
+{
+    char *data = NULL;
+    int n = 0;
+
+    while (!c->lost && (n = PQgetCopyData(c->pq, &data, 1)) > 0) {
+        if (r->row != NULL)
+            r->row(r->arg, data, (size_t)n);
+        PQfreemem(data);
+    }
+    if (c->lost || n == 0) {
+        c->waiting_since = clock_boot_ms();
+        return true;
+    }
+    return false;
+}
+
+static void handle_result(struct pg_conn *c, PGresult *res)
+{
+    struct request *r = c->head;
+
+    if (r == NULL) {
+        PQclear(res);
+        return;
+    }
+    if (PQresultStatus(res) == PGRES_PIPELINE_SYNC) {
+        PQclear(res);
+        if (r->last != NULL)
+            pop(c);
+        return;
+    }
+    PQclear(r->last);
+    r->last = res;
+}
+
+static void handle_notifies(struct pg_conn *c)
+{
+    PGnotify *n;
+
+    while (!c->lost && (n = PQnotifies(c->pq)) != NULL) {
+        if (c->callbacks.on_notify != NULL)
+            c->callbacks.on_notify(c->arg, n->relname, n->extra);
+        PQfreemem(n);
+    }
+}
+
+void conn_handle_input(struct pg_conn *c)
+{
+    while (!c->lost && c->head != NULL && !PQisBusy(c->pq)) {
+        struct request *r = c->head;
+        PGresult *res;
+
+        if (r->last != NULL && PQresultStatus(r->last) == PGRES_COPY_OUT) {
+            if (copy_rows(c, r))
+                break;
+            PQclear(r->last);
+            r->last = NULL;
+        }
+        res = PQgetResult(c->pq);
+        if (res != NULL)
+            handle_result(c, res);
+        else if (!c->options.pipeline)
+            pop(c);
+    }
+    if (!c->lost && PQstatus(c->pq) == CONNECTION_BAD)
+        conn_lose_by_libpq(c);
+    if (!c->lost)
+        handle_notifies(c);
+}
+
+/* ---- requests ---- */
+
+static void push(struct pg_conn *c, pg_copy_fn row, pg_result_fn done, void *arg,
+                 int64_t timeout_ms)
+{
+    struct request *r = calloc(1, sizeof *r);
+    struct err err;
+    int rc;
+
+    if (r == NULL) {
+        (void)err_set(&err, ERR_NOMEM, "out of memory for a request");
+        pg_conn_lose(c, &err);
+        return;
+    }
+    r->done = done;
+    r->row = row;
+    r->arg = arg;
+    r->timeout_ms = timeout_ms > 0 ? timeout_ms : c->options.timeout_ms;
+    if (c->head == NULL)
+        c->waiting_since = clock_boot_ms();
+    *c->tail = r;
+    c->tail = &r->next;
+    c->pending++;
+    rc = PQflush(c->pq);
+    if (rc < 0)
+        conn_lose_by_libpq(c);
+    else if (rc > 0)
+        conn_want_events(c, UV_READABLE | UV_WRITABLE);
+    conn_arm_timer(c);
+}
+
+void pg_conn_query(struct pg_conn *c, const char *sql, const struct pg_params *params,
+                   int64_t timeout_ms, pg_result_fn done, void *arg)
+{
+    static const struct pg_params none = {0};
+
+    if (c->state != CONN_UP || c->lost)
+        return; /* on_lost has told, or will */
+    assert(c->options.pipeline || c->head == NULL);
+    if (params == NULL)
+        params = &none;
+    if (!PQsendQueryParams(c->pq, sql, params->n, params->types, params->values, params->lengths,
+                           params->formats, 0) ||
+        (c->options.pipeline && !PQpipelineSync(c->pq))) {
+        conn_lose_by_libpq(c);
+        return;
+    }
+    push(c, NULL, done, arg, timeout_ms);
+}
+
+void pg_conn_copy(struct pg_conn *c, const char *sql, pg_copy_fn row, pg_result_fn done, void *arg)
+{
+    if (c->state != CONN_UP || c->lost)
+        return;
+    assert(!c->options.pipeline && c->head == NULL);
+    if (!PQsendQuery(c->pq, sql)) {
+        conn_lose_by_libpq(c);
+        return;
+    }
+    push(c, row, done, arg, 0);
+}
+
+static void ping_done(void *arg, const PGresult *res, const struct err *why)
+{
+    (void)arg;
+    (void)res;
+    (void)why; /* any answer is an answer */
+}
+
+void conn_send_ping(struct pg_conn *c)
+{
+    pg_conn_query(c, "SELECT 1", NULL, 0, ping_done, NULL);
+}
+
+/* ---- cancelling ---- */
+
+struct cancel {
+    uv_work_t work;
+    struct pg_conn *conn;
+    PGcancel *pq;
+};
+
+/* PQcancel connects and blocks, so it has a thread of the pool. */
+static void cancel_work(uv_work_t *work)
+{
+    struct cancel *cancel = work->data;
+    char text[256];
+
+    (void)PQcancel(cancel->pq, text, sizeof text);
+}
+
+static void cancel_after(uv_work_t *work, int status)
+{
+    struct cancel *cancel = work->data;
+    struct pg_conn *c = cancel->conn;
+    struct request *held = c->held;
+
+    (void)status;
+    PQfreeCancel(cancel->pq);
+    free(cancel);
+    c->works--;
+    c->cancelling = false;
+    c->held = NULL;
+    if (held != NULL)
+        finish(c, held);
+    conn_maybe_free(c);
+}
+
+void pg_conn_cancel(struct pg_conn *c)
+{
+    struct cancel *cancel;
+
+    if (c->state != CONN_UP || c->cancelling || c->head == NULL)
+        return;
+    cancel = calloc(1, sizeof *cancel);
+    if (cancel == NULL)
+        return; /* then the statement just runs to its end */
+    cancel->conn = c;
+    cancel->pq = PQgetCancel(c->pq);
+    cancel->work.data = cancel;
+    if (cancel->pq == NULL ||
+        uv_queue_work(c->loop, &cancel->work, cancel_work, cancel_after) != 0) {
+        PQfreeCancel(cancel->pq);
+        free(cancel);
+        return;
+    }
+    c->cancelling = true;
+    c->works++;
+}
