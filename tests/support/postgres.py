@@ -125,6 +125,34 @@ class Postgres:
         os.kill(self.pid, number)
         self._reap()
 
+    def take_port(self, port: int) -> None:
+        """Where the next start() listens: another server's port, now that it has stopped."""
+        self.port = port
+        self._port_is_ours = True
+
+    def copy(self, *, standby: bool = False) -> Postgres:
+        """A copy of the running server's data as a server of its own, not started yet, with its
+        own port. As a standby it follows this one until it is promoted."""
+        other = Postgres(self.settings, fsync=True)
+        other._make_root()
+        done = subprocess.run(
+            _as_server_user(self.bin / "pg_basebackup")
+            + ["-D", other.data, "-d", self.uri("postgres"), "-c", "fast", "--no-sync"]
+            + (["-R"] if standby else []),
+            cwd=other.root,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            other.close()
+            raise PostgresError(f"pg_basebackup failed: {done.stderr.strip()}")
+        return other
+
+    def promote(self) -> None:
+        """A standby becomes a server of its own; returns when it takes writes."""
+        self.psql("postgres", "SELECT pg_promote()")
+
     def restart(self, mode: str = "fast") -> None:
         self.stop(mode)
         self.start()
@@ -243,11 +271,14 @@ class Postgres:
             raise PostgresError("the server has not been made yet")
         return self.root
 
-    def _initdb(self) -> None:
+    def _make_root(self) -> None:
         self.root = pathlib.Path(tempfile.mkdtemp(prefix="outbox-postgres-"))
         if os.geteuid() == 0:
             account = pwd.getpwnam(SUPERUSER)
             os.chown(self.root, account.pw_uid, account.pw_gid)
+
+    def _initdb(self) -> None:
+        self._make_root()
         done = subprocess.run(
             _as_server_user(self.bin / "initdb")
             + ["-D", self.data, "-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]

@@ -70,7 +70,13 @@ def command(
 class Relay:
     """`outbox-relay run`, started by the constructor. It serves HTTP on a free port."""
 
-    def __init__(self, settings: Mapping[str, Any], log: pathlib.Path) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        log: pathlib.Path,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        """env goes over the environment that is made of the settings."""
         self.settings = {
             "http.listen": f"127.0.0.1:{free_port()}",
             "log.format": "json",
@@ -78,7 +84,8 @@ class Relay:
             **settings,
         }
         self.log = log
-        self.process = Process([binary(), "run"], log, environment(self.settings))
+        everything = {**environment(self.settings), **(env or {})}
+        self.process = Process([binary(), "run"], log, everything)
 
     @property
     def url(self) -> str:
