@@ -149,7 +149,7 @@ void broker_send(struct sim *s, struct relay *r, uint32_t index)
     uint32_t n = 0;
     bool refused = false;
 
-    if (p->n == p->appended) {
+    if (p->n == p->appended || r->prod.fatal) {
         p->sending = false;
         return;
     }

@@ -75,7 +75,7 @@ void faults_draw(struct sim *s)
     static const uint32_t bytes[] = {400, 4000, 100000};
     static const uint32_t pages[] = {1, 3, 16, 100, 512};
     static const uint32_t acks[] = {1, 8, 128};
-    static const uint32_t thinks[] = {500, 5000, 40000, 300000};
+    static const uint32_t thinks[] = {500, 5000, 60000, 600000};
     static const uint32_t gaps[] = {0, 30000, 300000, 2000000};
     struct config *c = &s->cfg;
 

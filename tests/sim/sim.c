@@ -259,7 +259,7 @@ bool sim_step(struct sim *s)
         break;
     case EV_QUIET:
         s->srv.quiet = !s->srv.quiet;
-        sim_at(s, s->now + 1 + sim_spread(s, s->srv.quiet ? 400000 : 300000), EV_QUIET, 0, 0, 0, 0);
+        sim_at(s, s->now + 1 + sim_spread(s, s->srv.quiet ? 400000 : 150000), EV_QUIET, 0, 0, 0, 0);
         break;
     case EV_WAKE_CHECK:
         check_wake(s, (uint32_t)h.a, h.b);

@@ -447,8 +447,10 @@ void world_crash(struct sim *s, bool failover)
 
         for (int c = 0; c < CONNS; c++)
             conn_break(s, r, (enum conn_kind)c, sim_spread(s, 30000));
-        if (failover)
+        if (failover) {
             r->zombie = true;
+            check_excuse(s, r, true); /* the lease may be back with an owner of before */
+        }
     }
     sim_note(s, failover ? " fail-over" : " server crashed", (int64_t)v->identity, v->nlog, 0);
 }
