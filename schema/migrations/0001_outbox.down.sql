@@ -1,9 +1,9 @@
--- Outbox Relay: takes away what version 1 made, the events that wait included. Stop the relay first.
+-- Outbox Relay: takes away what version 1 made, waiting events included. Stop the relay first.
 --
 --     psql -X -v ON_ERROR_STOP=1 -f 0001_outbox.down.sql "$DATABASE"
 --
--- Run it with the search_path that it was installed with. One transaction: all of it or nothing; what
--- somebody else built on these tables (a view, say) stops it and stays.
+-- Run it with the search_path that it was installed with. One transaction: all of it or nothing;
+-- what somebody else built on these tables (a view, say) stops it and stays.
 
 BEGIN;
 

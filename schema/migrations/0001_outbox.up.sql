@@ -43,8 +43,9 @@ COMMENT ON COLUMN outbox_schema_version.installed_at IS 'When it was installed.'
 -- The outbox --------------------------------------------------------------------------------------
 
 -- CACHE 1, because a cache hands blocks of numbers to sessions, and then seq is no order.
--- No CHECK constraints: each costs a writer 2 us a statement, all that is wanted of a row as much as
--- the wake-up trigger and the index of xid together. The relay refuses what it cannot publish.
+-- No CHECK constraints: one costs a writer 2 us a statement, and all that could be asked of a row
+-- as much as the wake-up trigger and the index of xid together. The relay refuses what it cannot
+-- publish.
 CREATE TABLE outbox (
     seq           bigint      GENERATED ALWAYS AS IDENTITY (CACHE 1) PRIMARY KEY,
     id            uuid        NOT NULL DEFAULT gen_random_uuid(),
@@ -63,8 +64,8 @@ CREATE TABLE outbox (
 
 -- A queue: rows come and go all day, so the room that they leave is worth more than what a vacuum
 -- costs. Fixed thresholds, since a share of a table that swings between none and millions of rows
--- means nothing. Vacuum keeps the file's empty tail: giving it back takes an exclusive lock, and the
--- next backlog wants the room again. VACUUM (TRUNCATE) gives it back by hand.
+-- means nothing. Vacuum keeps the file's empty tail: giving it back takes an exclusive lock, and
+-- the next backlog wants the room again. VACUUM (TRUNCATE) gives it back by hand.
 -- Rows are never updated in place: fillfactor stays at 100. (To mark a row as published changes an
 -- index predicate, so that no room on its page would make the update a HOT one.)
 ALTER TABLE outbox SET (
@@ -154,20 +155,21 @@ COMMENT ON COLUMN outbox_lease.ttl_ms IS
 --   * Awake, the relay holds nothing. Each writer takes k shared, to the end of its transaction.
 --   * About to sleep, the relay asks for k exclusively and waits. From that moment each new shared
 --     try fails, behind the waiting as behind the held lock, and the writer notifies instead.
---   * The wait ends when all writers that took k have ended, prepared ones too. The relay then reads
---     once more, and has seen all that did not notify; what comes later wakes it.
+--   * The wait ends when all writers that took k have ended, prepared ones too. The relay then
+--     reads once more, and has seen all that did not notify; what comes later wakes it.
 --
 -- So there is no instant at which a row is committed without either a notification or a read still
 -- to come. The try stands after the rows: a writer that is between its rows and its try when the
 -- lock is granted notifies. A rollback to a savepoint gives back the lock with the rows.
 --
 -- It must not make a transaction fail that would succeed without it:
---   * It never waits, so it is in no deadlock. It touches no table and runs as the writer, who needs
---     INSERT alone. Names and operators are qualified, since the search_path is the writer's; a SET
---     of the function would do as well and costs 2 to 3 us more a statement.
---   * A transaction that has notified cannot be prepared. Where prepared transactions are allowed at
---     all it does nothing, unless the setting outbox_relay.notify is 'on', which says that those who
---     write here prepare nothing. It takes no lock then either: the relay polls and asks for none.
+--   * It never waits, so it is in no deadlock. It touches no table and runs as the writer, who
+--     needs INSERT alone. Names and operators are qualified, since the search_path is the writer's;
+--     a SET of the function would do as well and costs 2 to 3 us more a statement.
+--   * A transaction that has notified cannot be prepared. Where prepared transactions are allowed
+--     at all it does nothing, unless the setting outbox_relay.notify is 'on', which says that those
+--     who write here prepare nothing. It takes no lock then either: the relay polls, and asks for
+--     none.
 --   * Once the notification queue (8 GB) is full commits that notify fail, when some session has
 --     listened and been idle in a transaction for long. Half full, it stops adding to it.
 CREATE FUNCTION outbox_wake() RETURNS trigger LANGUAGE plpgsql AS $outbox$
@@ -197,9 +199,9 @@ COMMENT ON TRIGGER outbox_wake ON outbox IS 'Notifies the relay if it sleeps.';
 
 -- After TRUNCATE ... RESTART IDENTITY a seq comes again, and an acknowledgement that was on its way
 -- would delete another event. With the epoch advanced it does nothing, and the owner starts over.
--- Who may TRUNCATE need have no right on the lease, hence SECURITY DEFINER. It acts on nothing but a
--- lease of its own owner's, and nobody else may attach it to a table: otherwise a trigger on a table
--- of somebody else's would run with the owner's rights.
+-- Who may TRUNCATE need have no right on the lease, hence SECURITY DEFINER. It acts on nothing but
+-- a lease of its own owner's, and nobody else may attach it to a table: otherwise a trigger on a
+-- table of somebody else's would run with the owner's rights.
 CREATE FUNCTION outbox_truncated() RETURNS trigger LANGUAGE plpgsql
     SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $outbox$
 DECLARE

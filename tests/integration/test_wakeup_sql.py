@@ -1,128 +1,25 @@
-"""The triggers between writers and the relay, race by race, with the relay's part played in SQL."""
+"""The wake-up trigger, race by race, with the relay's part played by plain SQL."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-import itertools
 import random
 import select
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg2
 import psycopg2.errors
 import pytest
-from support.postgres import MIGRATIONS, Postgres, wait_for
+from support.postgres import MIGRATIONS, Postgres
+from support.sleeper import INSERT, Sleeper, insert, insert_and_commit
+from support.wait import wait_for
 
-LOCK_CLASS = 1869967992  # 'outx'
-INSERT = "INSERT INTO outbox (aggregatetype, aggregateid, type, payload) VALUES ('a', 'k', 't', '{}')"
 PREPARED = "max_prepared_transactions"
-
-
-class Sleeper:
-    """The relay's side: a session that listens and reads, one that asks for the lock and waits."""
-
-    def __init__(self, server: Postgres, db: str) -> None:
-        self.listener = server.connect(db, autocommit=True)
-        self.side = server.connect(db, autocommit=True)
-        self.lock = server.connect(db, autocommit=True)
-        self.pool = ThreadPoolExecutor(1)
-        self.asked: Future[None] | None = None
-        self.oid = self.one("SELECT 'outbox'::regclass::oid::bigint")
-        self.key = (LOCK_CLASS << 32) | self.oid
-        self.channel = f"outbox_relay_{self.oid}"
-        self.marker = f"marker_{self.listener.info.backend_pid}"
-        self.listener.cursor().execute(f"LISTEN {self.marker}; LISTEN {self.channel}")
-
-    def close(self) -> None:
-        if self.asked is not None and not self.asked.done():
-            self.terminate_lock()
-        self.pool.shutdown()
-        for connection in (self.listener, self.side, self.lock):
-            connection.close()
-
-    def one(self, sql: str, *args: Any) -> Any:
-        cursor = self.side.cursor()
-        cursor.execute(sql, args or None)
-        row = cursor.fetchone() if cursor.description else None
-        return row[0] if row else None
-
-    def ask(self, lock_timeout: str = "0") -> Future[None]:
-        """Ask for the exclusive lock; return once the request is granted or stands in the queue."""
-
-        def wait() -> None:
-            with self.lock.cursor() as cursor:
-                cursor.execute("SELECT set_config('lock_timeout', %s, false)", (lock_timeout,))
-                cursor.execute("SELECT pg_advisory_lock(%s)", (self.key,))
-
-        asked = self.asked = self.pool.submit(wait)
-        wait_for(lambda: asked.done() or self.waits(), "the request for the lock")
-        return asked
-
-    def waits(self) -> bool:
-        """Whether the request stands in the queue, not granted."""
-        return self.lock_count("NOT granted AND mode = 'ExclusiveLock'", self.lock) == 1
-
-    def granted(self) -> None:
-        """Wait for the grant."""
-        assert self.asked is not None
-        self.asked.result(20)
-
-    def awake(self) -> None:
-        """Give the lock back."""
-        with self.lock.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_unlock(%s)", (self.key,))
-            assert cursor.fetchone()[0] is True
-
-    def asleep(self) -> None:
-        """Go to sleep with nobody writing."""
-        self.ask()
-        self.granted()
-        self.notifications()
-
-    def terminate_lock(self) -> None:
-        self.one("SELECT pg_terminate_backend(%s, 20000)", self.lock.info.backend_pid)
-
-    def lock_count(self, condition: str, holder: Any = None) -> int:
-        """How many of the wake-up locks in pg_locks meet the condition."""
-        return self.one(
-            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1"
-            " AND classid::bigint = %s AND objid::bigint = %s AND (%s IS NULL OR pid = %s) AND "
-            + condition,
-            LOCK_CLASS,
-            self.oid,
-            *[holder and holder.info.backend_pid] * 2,
-        )
-
-    def shared(self) -> int:
-        """How many transactions hold the lock in the writers' way."""
-        return self.lock_count("granted AND mode = 'ShareLock'")
-
-    def notifications(self) -> int:
-        """How many came for what committed before this call, since the last call.
-
-        Notifications arrive in the order of commits, so behind a marker of our own nothing is left.
-        """
-        self.one("SELECT pg_notify(%s, '')", self.marker)
-        count = 0
-        while True:
-            assert select.select([self.listener], [], [], 20)[0], "the marker does not come"
-            self.listener.poll()
-            while self.listener.notifies:
-                notify = self.listener.notifies.pop(0)
-                if notify.channel == self.marker:
-                    assert not self.listener.notifies
-                    return count
-                assert (notify.channel, notify.payload) == (self.channel, "")
-                count += 1
-
-    def rows(self) -> int:
-        """What a read sees now."""
-        return self.one("SELECT count(*) FROM outbox")
 
 
 @pytest.fixture(scope="module")
@@ -162,16 +59,7 @@ def other(server: Postgres, db: str) -> Iterator[Any]:
         yield connection
 
 
-def insert(connection: Any) -> None:
-    connection.cursor().execute(INSERT)
-
-
-def insert_and_commit(connection: Any) -> None:
-    insert(connection)
-    connection.commit()
-
-
-# -- going to sleep ----------------------------------------------------------------------------------
+# -- going to sleep --------------------------------------------------------------------------------
 
 
 def test_awake_nobody_notifies(relay: Sleeper, writer: Any) -> None:
@@ -183,7 +71,7 @@ def test_awake_nobody_notifies(relay: Sleeper, writer: Any) -> None:
 
 
 def test_writer_just_before(relay: Sleeper, writer: Any) -> None:
-    """It committed before the lock was asked for: no notification, the grant at once, the read sees it."""
+    """It committed before the lock was asked for: it does not notify, and the read sees it."""
     insert_and_commit(writer)
     relay.ask()
     relay.granted()
@@ -218,7 +106,7 @@ def test_writer_just_after(relay: Sleeper, writer: Any) -> None:
 def test_writer_between_its_rows_and_its_try(
     server: Postgres, db: str, relay: Sleeper, writer: Any, other: Any
 ) -> None:
-    """The grant comes after its rows and before its try: the read misses it, so it has to notify."""
+    """The grant comes between the two: the read misses the rows, so it has to notify."""
     relay.one(
         "CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS"
         " 'BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NULL; END';"
@@ -275,7 +163,7 @@ def test_woken_and_asleep_again(relay: Sleeper, writer: Any) -> None:
 
 
 def test_nothing_is_slept_through(server: Postgres, db: str, relay: Sleeper) -> None:
-    """Writers and a relay that sleeps whenever it can: no row waits for anything but its wake-up."""
+    """Writers and a relay that sleeps whenever it can: each row wakes it."""
     writers, each = 4, 150
     failures: list[BaseException] = []
 
@@ -296,7 +184,7 @@ def test_nothing_is_slept_through(server: Postgres, db: str, relay: Sleeper) -> 
         thread.start()
     sleeps = 0
     try:
-        for _ in itertools.count():
+        while True:
             relay.ask()
             relay.granted()
             if relay.rows() == writers * each or failures:
@@ -314,7 +202,7 @@ def test_nothing_is_slept_through(server: Postgres, db: str, relay: Sleeper) -> 
     assert sleeps > 20
 
 
-# -- relays and their sessions -----------------------------------------------------------------------
+# -- relays and their sessions ---------------------------------------------------------------------
 
 
 def test_two_relays(server: Postgres, db: str, relay: Sleeper, writer: Any) -> None:
@@ -336,8 +224,10 @@ def test_two_relays(server: Postgres, db: str, relay: Sleeper, writer: Any) -> N
 
 
 @pytest.mark.parametrize("waiting", [True, False], ids=["waiting", "holding"])
-def test_the_locks_session_dies(relay: Sleeper, writer: Any, other: Any, waiting: bool) -> None:
-    """The relay learns of it, and from that moment writers do not notify: it has to count as a wake-up."""
+def test_the_locks_session_dies(
+    relay: Sleeper, writer: Any, other: Any, waiting: bool
+) -> None:
+    """From then on writers do not notify: that the relay learns of it has to be a wake-up."""
     insert(writer)
     asked = relay.ask()
     if not waiting:
@@ -375,7 +265,7 @@ def test_a_killed_relay(server: Postgres, db: str, relay: Sleeper, writer: Any) 
 def test_waiting_in_turns_holds_no_index_up(
     server: Postgres, db: str, relay: Sleeper, writer: Any
 ) -> None:
-    """A statement that waits holds xmin, and CREATE INDEX CONCURRENTLY waits for that: so lock_timeout."""
+    """CREATE INDEX CONCURRENTLY waits for the xmin of a waiting statement: lock_timeout."""
     relay.one("CREATE TABLE elsewhere AS SELECT 1 AS a")
     insert(writer)
     asked = relay.ask()
@@ -406,7 +296,7 @@ def test_waiting_in_turns_holds_no_index_up(
     assert relay.one("SELECT indisvalid FROM pg_index WHERE indexrelid = 'elsewhere_a'::regclass")
 
 
-# -- writers in all their forms ----------------------------------------------------------------------
+# -- writers in all their forms --------------------------------------------------------------------
 
 
 def test_rolled_back(relay: Sleeper, writer: Any) -> None:
@@ -504,7 +394,7 @@ def test_two_outboxes_wake_their_own_relay(
     assert relay.notifications() == 1
 
 
-# -- prepared transactions ---------------------------------------------------------------------------
+# -- prepared transactions -------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -577,58 +467,8 @@ def test_a_prepared_writer_holds_the_grant_up(two_phase: tuple[Sleeper, Any], en
     assert relay.notifications() == 0
 
 
-def test_without_prepared_transactions_the_setting_says_nothing(relay: Sleeper, writer: Any) -> None:
+def test_without_prepared_transactions_the_setting_is_idle(relay: Sleeper, writer: Any) -> None:
     relay.asleep()
     writer.cursor().execute("SET outbox_relay.notify = 'off'")
     insert_and_commit(writer)
     assert relay.notifications() == 1
-
-
-# -- TRUNCATE ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("how", ["", " RESTART IDENTITY", " CASCADE"])
-def test_truncate_advances_every_epoch(relay: Sleeper, writer: Any, how: str) -> None:
-    relay.one("INSERT INTO outbox_lease (shard, epoch) VALUES (1, 41)")
-    insert_and_commit(writer)
-    writer.cursor().execute("TRUNCATE outbox" + how)
-    writer.commit()
-    assert relay.one("SELECT array_agg(epoch ORDER BY shard) FROM outbox_lease") == [1, 42]
-
-
-def test_a_truncate_that_is_rolled_back_does_not(relay: Sleeper, writer: Any) -> None:
-    insert_and_commit(writer)
-    writer.cursor().execute("TRUNCATE outbox RESTART IDENTITY")
-    writer.rollback()
-    assert relay.one("SELECT epoch FROM outbox_lease") == 0
-    assert relay.rows() == 1
-
-
-@pytest.mark.parametrize("waits", [True, False], ids=["waiting", "late"])
-def test_an_acknowledgement_from_before_deletes_nothing(
-    relay: Sleeper, writer: Any, other: Any, waits: bool
-) -> None:
-    """Its seq comes again behind TRUNCATE ... RESTART IDENTITY, for another event."""
-    ack = (
-        "DELETE FROM outbox USING outbox_lease AS lease WHERE outbox.seq = ANY ('{1}')"
-        " AND lease.shard = 0 AND lease.epoch = 0"
-    )
-    insert_and_commit(writer)
-    writer.cursor().execute("TRUNCATE outbox RESTART IDENTITY")
-    insert(writer)
-    with ThreadPoolExecutor(1) as pool:
-        if waits:
-            acked = pool.submit(other.cursor().execute, ack)
-            wait_for(
-                lambda: relay.one(
-                    "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'outbox'::regclass"
-                ),
-                "the acknowledgement to wait for the TRUNCATE",
-            )
-            writer.commit()
-            acked.result(20)
-        else:
-            writer.commit()
-            other.cursor().execute(ack)
-    other.commit()
-    assert relay.one("SELECT seq FROM outbox") == 1
