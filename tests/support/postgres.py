@@ -21,7 +21,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import psycopg2
@@ -47,23 +47,11 @@ class PostgresError(Exception):
     """The server, or one of its programs, did not do what was asked; the text has its own words."""
 
 
-def wait_for(condition: Callable[[], Any], what: str, timeout: float = 20.0) -> Any:
-    """Return the condition's first true value; AssertionError when there is none in time."""
-    deadline = time.monotonic() + timeout
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            raise AssertionError(f"waited {timeout:g} s in vain for {what}")
-        time.sleep(0.005)
-
-
 class Postgres:
     """One server. It starts on entry (or by start()) and is gone on exit (or by close())."""
 
     def __init__(self, settings: Mapping[str, str] | None = None, *, fsync: bool = False) -> None:
-        """settings go over the defaults; fsync=True keeps what a crash of the machine must not lose."""
+        """settings go over the defaults; fsync=True: the disk is waited for, as in production."""
         self.bin = _newest_bin()
         self.settings = {**_SETTINGS, **({} if fsync else _NOT_DURABLE), **(settings or {})}
         self.port = 0
@@ -236,7 +224,7 @@ class Postgres:
         user: str = SUPERUSER,
         env: Mapping[str, str] | None = None,
     ) -> str:
-        """Run a text or a file as an operator would; its output, or PostgresError with psql's words."""
+        """Run a text or a file as an operator would; its output, or PostgresError."""
         if (sql is None) == (file is None):
             raise ValueError("psql() takes either a text or a file")
         what = ["-c", sql] if sql is not None else ["-f", str(file)]
@@ -336,7 +324,7 @@ class Postgres:
         self._process = None
 
     def _freeze(self) -> list[int]:
-        """Stop every process, the postmaster first so that it starts no other; return their pids."""
+        """Stop every process, the postmaster first, so that it starts none; their pids."""
         stopped: list[int] = []
         while True:
             fresh = [pid for pid in self._processes() if pid not in stopped]
