@@ -31,8 +31,14 @@ static void start_page(struct buf *sql, const struct read_request *r, const char
 {
     buf_printf(sql, "(SELECT " COLUMNS " FROM %s WHERE %sseq > %" PRId64, table, unpublished(mark),
                r->after);
+    /* Only what had ended when the round opened, so that no row passes one of its own transaction
+     * that an earlier page could not see yet; and rows whose xid means nothing here. */
     if (!r->opens)
-        buf_printf(sql, " AND seq <= %" PRId64, r->upto);
+        buf_printf(sql,
+                   " AND seq <= %" PRId64 " AND (pg_catalog.pg_visible_in_snapshot(xid, '%s')"
+                   " OR NOT pg_catalog.pg_visible_in_snapshot(xid,"
+                   " (SELECT pg_catalog.pg_current_snapshot())))",
+                   r->upto, snapshot_text(r->until));
     buf_printf(sql, " ORDER BY seq LIMIT %" PRIu32 ")", r->limit);
 }
 

@@ -144,7 +144,8 @@ class Oracle:
                 missing, total = len(self._unseen), len(self.events)
             if time.monotonic() > deadline:
                 raise AssertionError(
-                    f"after {timeout:g} s {missing} of {total} committed events are missing:\n"
+                    f"after {timeout:g} s {missing} of {total} committed events are missing,"
+                    f" {len(self.records)} records were consumed ({self.duplicates()} duplicates):\n"
                     + self._describe(self._unseen)
                 )
 
