@@ -1,0 +1,289 @@
+"""The cases: each returns rows of (line, value, unit, peer, ratio, goal, met), medians of paired runs."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from bench import Bench, cpu_us, median, memory_kib, quantile, wait_acknowledged
+from support.wait import wait_for
+
+# One event as a service writes it; :t is for watch_topic, in microseconds.
+INSERT = (
+    "INSERT INTO outbox (aggregatetype, aggregateid, type, payload) VALUES"
+    " ('{kind}', 'key-' || :client_id, 'Tested', ('{{\"t\":' ||"
+    " (extract(epoch FROM clock_timestamp()) * 1000000)::bigint ||"
+    " ',\"pad\":\"' || repeat('x', 160) || '\"}}')::json)"
+)
+
+
+@dataclass
+class Line:
+    case: str
+    what: str
+    value: float
+    unit: str
+    peer: str = ""  # what it is compared with
+    peer_value: float | None = None
+    ratio: float | None = None
+    goal: str = ""
+    met: bool | None = None
+
+
+# -- drain ------------------------------------------------------------------------------------------
+
+
+def drain_once(bench: Bench, events: int, size: int, mode: str) -> dict[str, float]:
+    """From the relay's start until every row is published and acknowledged."""
+    with bench.topic() as (kind, _):
+        bench.fill(kind, events, size)
+        begin = time.monotonic()
+        with bench.relay({"ack.mode": mode}) as relay:
+            relay.process.wait_until(lambda: relay.get("/livez")[0] == 200, "it lived", 30)
+            seconds = wait_acknowledged(relay, events, 300) - begin
+            result = {
+                "rate": events / seconds,
+                "cpu": cpu_us(relay.process.pid) / events,
+                "peak": memory_kib(relay.process.pid, "VmHWM"),
+            }
+    bench.empty()
+    return result
+
+
+def producer_once(bench: Bench, events: int, size: int) -> dict[str, float]:
+    with bench.topic() as (_, topic):
+        done = bench.producer(topic, events, size)
+    return {
+        "rate": events / done["seconds"],
+        "cpu": done["cpu_us"] / events,
+        "peak": done["peak_kib"],
+    }
+
+
+def drain(bench: Bench) -> list[Line]:
+    events, rounds = (200_000, 1) if bench.quick else (1_000_000, 3)
+    lines = []
+    producer_once(bench, events // 4, 200)  # the broker's own warming up is nobody's
+    for size in (200, 1000):
+        runs: dict[str, list[dict[str, float]]] = {"peer": [], "delete": [], "mark": []}
+        for _ in range(rounds):
+            runs["peer"].append(producer_once(bench, events, size))
+            for mode in ("delete", "mark"):
+                runs[mode].append(drain_once(bench, events, size, mode))
+        lines += drain_lines(events, size, runs)
+    return lines
+
+
+def drain_lines(events: int, size: int, runs: dict[str, list[dict[str, float]]]) -> list[Line]:
+    def of(mode: str, name: str) -> float:
+        return median([run[name] for run in runs[mode]])
+
+    lines = []
+    peer = "pure producer"
+    for mode in ("delete", "mark"):
+        what = f"{events:,} events of {size} B, {mode}"
+        ratio = median([a["rate"] / b["rate"] for a, b in zip(runs[mode], runs["peer"])])
+        goal = mode == "delete"
+        lines.append(
+            Line("drain", what, of(mode, "rate"), "events/s", peer, of("peer", "rate"), ratio)
+        )
+        if goal:
+            lines[-1].goal, lines[-1].met = ">= 0.33", ratio >= 0.33
+        more = of(mode, "cpu") - of("peer", "cpu")
+        lines.append(
+            Line("drain", f"{what}: CPU", of(mode, "cpu"), "us/event", peer, of("peer", "cpu"))
+        )
+        lines[-1].ratio = of(mode, "cpu") / of("peer", "cpu")
+        if goal:
+            lines[-1].goal, lines[-1].met = "peer + 2 us", more <= 2.0
+        lines.append(
+            Line("drain", f"{what}: peak memory", of(mode, "peak") / 1024, "MiB", peer)
+        )
+        lines[-1].peer_value = of("peer", "peak") / 1024
+        lines[-1].ratio = of(mode, "peak") / of("peer", "peak")
+    return lines
+
+
+# -- latency ----------------------------------------------------------------------------------------
+
+
+def latency_once(bench: Bench, rate: int, seconds: float) -> dict[str, float]:
+    """One-row transactions of 8 connections, from their clock to the consumer's (the same one)."""
+    clients = 8
+    count = bench.transactions(seconds, clients, rate)
+    with bench.topic() as (kind, topic), bench.relay() as relay:
+        relay.wait_ready()
+        with bench.watch(topic, count, skip_s=1, timeout_s=seconds * 3 + 30) as watch:
+            cpu = cpu_us(relay.process.pid)
+            wrote = bench.pgbench(INSERT.format(kind=kind), seconds, clients, 1, rate)
+            seen = watch.result()
+            cpu = cpu_us(relay.process.pid) - cpu
+        result = {name: seen[f"{name}_us"] / 1000 for name in ("p50", "p90", "p99", "max")}
+        result["cpu"] = cpu / count
+        result["commit"] = wrote["commit_ms"]
+        result["report_p50"] = quantile(relay, 0.5) * 1000
+        result["report_p99"] = quantile(relay, 0.99) * 1000
+    bench.empty()
+    return result
+
+
+def latency_floor(bench: Bench, rate: int, seconds: float) -> dict[str, float]:
+    """The same records by the pure producer: what Kafka and its clients take by themselves."""
+    count = int(rate * seconds)
+    with bench.topic() as (_, topic):
+        with bench.watch(topic, count, skip_s=1, timeout_s=seconds * 3 + 30) as watch:
+            done = bench.producer(topic, count, 200, rate)
+            seen = watch.result()
+    result = {name: seen[f"{name}_us"] / 1000 for name in ("p50", "p90", "p99", "max")}
+    result["cpu"] = done["cpu_us"] / count
+    return result
+
+
+def latency(bench: Bench) -> list[Line]:
+    seconds, rounds = (4.0, 1) if bench.quick else (15.0, 2)
+    lines = []
+    for rate in (100, 1000, 5000):
+        floors, runs = [], []
+        for _ in range(rounds):
+            floors.append(latency_floor(bench, rate, seconds / 2))
+            runs.append(latency_once(bench, rate, seconds))
+        goals: dict[str, tuple[str, float]] = {}
+        if rate == 1000:
+            goals = {"p50": ("<= 3 ms", 3.0), "p99": ("<= 10 ms", 10.0)}
+        for name in ("p50", "p99", "max"):
+            value, floor = median([r[name] for r in runs]), median([f[name] for f in floors])
+            line = Line("latency", f"{rate:,} ev/s, to the consumer: {name}", value, "ms")
+            line.peer, line.peer_value, line.ratio = "producer alone", floor, value / floor
+            if name in goals:
+                line.goal, line.met = goals[name][0], value <= goals[name][1]
+            lines.append(line)
+        for name, what in (
+            ("report_p50", "to the delivery report: p50, at most"),
+            ("report_p99", "to the delivery report: p99, at most"),
+            ("commit", "of it the writer's own transaction, mean"),
+        ):
+            lines.append(Line("latency", f"{rate:,} ev/s, {what}", median([r[name] for r in runs]), "ms"))
+        line = Line("latency", f"{rate:,} ev/s: CPU", median([r["cpu"] for r in runs]), "us/event")
+        line.peer, line.peer_value = "producer alone", median([f["cpu"] for f in floors])
+        line.ratio = line.value / line.peer_value
+        lines.append(line)
+    return lines
+
+
+# -- writers ----------------------------------------------------------------------------------------
+
+
+def writers_once(bench: Bench, how: str, seconds: float) -> dict[str, float]:
+    """32 clients, one-row transactions, with the relay in that state."""
+    with bench.topic() as (kind, _):
+        script = INSERT.format(kind=kind)
+        state = "DISABLE" if how == "no trigger" else "ENABLE"
+        bench.sql(f"ALTER TABLE outbox {state} TRIGGER outbox_wake")
+        bench.sql("CHECKPOINT")
+        try:
+            if how in ("no trigger", "relay away"):
+                return bench.pgbench(script, seconds, 32, 2)
+            with bench.relay() as relay:
+                relay.wait_ready()
+                bench.pgbench(script, 1, 4, 1)  # at work, not about to sleep
+                if how == "relay stuck":
+                    bench.kafka.pause()
+                cpu = cpu_us(relay.process.pid)
+                result = bench.pgbench(script, seconds, 32, 2)
+                result["relay_cpu"] = (cpu_us(relay.process.pid) - cpu) / result["count"]
+                result["published"] = relay.metric("published_events_total")
+                relay.kill()
+            return result
+        finally:
+            bench.kafka.resume()
+            bench.sql("ALTER TABLE outbox ENABLE TRIGGER outbox_wake")
+            bench.empty()
+
+
+def writers(bench: Bench) -> list[Line]:
+    seconds, rounds = (3.0, 1) if bench.quick else (8.0, 4)
+    states = ("no trigger", "relay away", "relay awake", "relay stuck")
+    runs: dict[str, list[dict[str, float]]] = {state: [] for state in states}
+    for turn in range(rounds):
+        for state in states if turn % 2 == 0 else reversed(states):
+            runs[state].append(writers_once(bench, state, seconds))
+    base = median([run["tps"] for run in runs["no trigger"]])
+    lines = []
+    for state in states[1:]:
+        ratio = median([a["tps"] / b["tps"] for a, b in zip(runs[state], runs["no trigger"])])
+        value = median([run["tps"] for run in runs[state]])
+        line = Line("writers", f"32 clients, trigger, {state}", value, "commits/s", "no trigger")
+        line.peer_value, line.ratio, line.goal, line.met = base, ratio, ">= 0.85", ratio >= 0.85
+        lines.append(line)
+    awake = runs["relay awake"]
+    lines.append(
+        Line("writers", "relay awake: its CPU", median([r["relay_cpu"] for r in awake]), "us/commit")
+    )
+    return lines
+
+
+# -- idle -------------------------------------------------------------------------------------------
+
+
+def idle(bench: Bench) -> list[Line]:
+    seconds = 10.0 if bench.quick else 20.0
+    server = bench.postgres
+    bench.empty()
+    with bench.topic() as (kind, topic), bench.relay() as relay:
+        relay.wait_ready()
+        # It has been at work, so that everything it ever touches is resident.
+        with bench.watch(topic, 1000) as watch:
+            bench.pgbench(INSERT.format(kind=kind), 1, 8, 1, 1000)
+            watch.result()
+        wait_for(lambda: relay.status_asleep(), "it to sleep") if hasattr(
+            relay, "status_asleep"
+        ) else wait_acknowledged(relay, 1000, 20)
+        bench.sql(f"ALTER SYSTEM SET log_min_duration_statement = 0")
+        bench.sql("SELECT pg_reload_conf()")
+        time.sleep(1)  # not a wait for anything: what is left of the work and of our own questions
+        since = server.log_size()
+        cpu = cpu_us(relay.process.pid)
+        time.sleep(seconds)
+        cpu = cpu_us(relay.process.pid) - cpu
+        with server.log_path.open("rb") as log:
+            log.seek(since)
+            text = log.read().decode(errors="replace")
+        bench.sql("ALTER SYSTEM RESET log_min_duration_statement")
+        bench.sql("SELECT pg_reload_conf()")
+        queries = re.findall(r"/outbox-relay[^\n]*duration: [\d.]+ ms  (?:statement|execute)", text)
+        resident = memory_kib(relay.process.pid, "VmRSS") / 1024
+    rate = len(queries) / seconds
+    return [
+        Line("idle", "queries", rate, "/s", goal="<= 2 /s", met=rate <= 2),
+        Line("idle", "CPU", cpu / seconds / 10000, "% of a core"),
+        Line("idle", "resident", resident, "MiB", goal="<= 32 MB", met=resident * 1.048576 <= 32),
+    ]
+
+
+# -- start ------------------------------------------------------------------------------------------
+
+
+def start(bench: Bench) -> list[Line]:
+    rounds = 3 if bench.quick else 9
+    times, empty = [], []
+    with bench.topic() as (kind, topic):
+        for _ in range(rounds):
+            insert = INSERT.format(kind=kind).replace(":client_id", "1")
+            bench.sql(insert)
+            with bench.watch(topic, 1) as watch:
+                begin = time.time()
+                with bench.relay() as relay:
+                    seen = watch.result()
+                    wait_acknowledged(relay, 1, 10)
+            times.append(seen["first_us"] / 1000 - begin * 1000)
+    value = median(times)
+    return [
+        Line("start", "process start to first record consumed", value, "ms", goal="<= 500 ms", met=value <= 500),
+        Line("start", "the same, slowest", max(times), "ms"),
+    ]
+
+
+CASES = {"drain": drain, "latency": latency, "writers": writers, "idle": idle, "start": start}
