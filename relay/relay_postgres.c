@@ -58,7 +58,7 @@ static void join(struct relay *r, int64_t now)
         owner_connect(r->owner, control_conn(r->control), &r->facts);
     r->joined = true;
     pipeline_ack_up(r->pipeline, now);
-    control_ask_gauges(r->control, &r->facts, r->config->ack_mode == ACK_MARK);
+    control_ask_gauges(r->control, &r->facts);
     r->gauged_at = now;
     send_probe(r, now);
 }
@@ -353,6 +353,6 @@ void relay_postgres_tick(struct relay *r, int64_t now)
     }
     if (r->source_up && r->control_up && now - r->gauged_at >= gauges_ms) {
         r->gauged_at = now;
-        control_ask_gauges(r->control, &r->facts, r->config->ack_mode == ACK_MARK);
+        control_ask_gauges(r->control, &r->facts);
     }
 }

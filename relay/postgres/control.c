@@ -75,9 +75,9 @@ static void gauges_answered(void *arg, const PGresult *res, const struct err *wh
     c->callbacks.on_gauges(c->arg, &gauges);
 }
 
-void control_ask_gauges(struct control *c, const struct pg_facts *facts, bool mark)
+void control_ask_gauges(struct control *c, const struct pg_facts *facts)
 {
-    const char *where = mark ? " WHERE published_at IS NULL" : "";
+    static const char where[] = " WHERE published_at IS NULL";
     struct buf sql = {0};
 
     if (!c->up || c->asking)

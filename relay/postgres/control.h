@@ -27,7 +27,7 @@ int control_open(struct control **ret, uv_loop_t *loop, const char *uri, int64_t
                  int64_t lock_timeout_ms, uint64_t seed, const struct control_callbacks *callbacks,
                  void *arg, struct err *err);
 /* Asks for the gauges; no more than one request at a time. */
-void control_ask_gauges(struct control *c, const struct pg_facts *facts, bool mark);
+void control_ask_gauges(struct control *c, const struct pg_facts *facts);
 /* Sends a notification through this connection, to see whether it arrives on the listening one. */
 void control_notify(struct control *c, const char *channel, const char *payload);
 /* The server at its other end, known while it is up. */

@@ -117,7 +117,7 @@ void pg_session_sql(struct buf *sql, int64_t lock_timeout_ms)
      * for no standby. */
     buf_printf(sql,
                "SELECT pg_catalog.set_config(name, value, false) FROM (VALUES"
-               " ('jit', 'off'), ('enable_seqscan', 'off'),"
+               " ('jit', 'off'), ('enable_seqscan', 'off'), ('enable_bitmapscan', 'off'),"
                " ('max_parallel_workers_per_gather', '0'), ('statement_timeout', '0'),"
                " ('idle_session_timeout', '0'), ('lock_timeout', '%" PRId64 "'),"
                " ('default_transaction_isolation', 'read committed'),"

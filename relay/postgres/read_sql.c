@@ -7,10 +7,9 @@
     "seq, id, xid, aggregatetype, aggregateid, type, payload, payload_bytes, headers, topic, "     \
     "partition, created_at"
 
-static const char *unpublished(bool mark)
-{
-    return mark ? "published_at IS NULL AND " : "";
-}
+/* In delete mode too: both indexes are partial, and rows that mark mode left are not published
+ * again. */
+#define UNPUBLISHED "published_at IS NULL"
 
 /* The first row of a page that opens a round: the statement's own snapshot, and the highest seq it
  * sees. */
@@ -19,7 +18,9 @@ static void header(struct buf *sql, const char *table, bool with_max)
     buf_printf(sql, "SELECT NULL::pg_catalog.int8, NULL::pg_catalog.uuid, NULL::pg_catalog.xid8,"
                     " pg_catalog.pg_current_snapshot()::pg_catalog.text,");
     if (with_max)
-        buf_printf(sql, " (SELECT pg_catalog.max(seq)::pg_catalog.text FROM %s),", table);
+        buf_printf(sql,
+                   " (SELECT pg_catalog.max(seq)::pg_catalog.text FROM %s WHERE " UNPUBLISHED "),",
+                   table);
     else
         buf_printf(sql, " NULL::pg_catalog.text,");
     buf_printf(sql, " NULL::pg_catalog.text, NULL::pg_catalog.json, NULL::pg_catalog.bytea,"
@@ -27,9 +28,9 @@ static void header(struct buf *sql, const char *table, bool with_max)
                     " NULL::pg_catalog.timestamptz UNION ALL ");
 }
 
-static void start_page(struct buf *sql, const struct read_request *r, const char *table, bool mark)
+static void start_page(struct buf *sql, const struct read_request *r, const char *table)
 {
-    buf_printf(sql, "(SELECT " COLUMNS " FROM %s WHERE %sseq > %" PRId64, table, unpublished(mark),
+    buf_printf(sql, "(SELECT " COLUMNS " FROM %s WHERE " UNPUBLISHED " AND seq > %" PRId64, table,
                r->after);
     /* Only what had ended when the round opened, so that no row passes one of its own transaction
      * that an earlier page could not see yet; and rows whose xid means nothing here. */
@@ -50,42 +51,65 @@ static void within(struct buf *sql, const struct read_request *r)
                    snapshot_text(r->until));
 }
 
-/* What was unfinished in S0 and has committed since, among the seqs already passed. */
-static void late_branch(struct buf *sql, const struct read_request *r, const char *table, bool mark)
+/* A bulk transaction that committed late: walked by seq, page after page. */
+static void late_range(struct buf *sql, const struct read_request *r, const char *table)
 {
-    buf_printf(sql, "(SELECT " COLUMNS " FROM %s WHERE %sseq > %" PRId64 " AND seq <= %" PRId64,
-               table, unpublished(mark), r->after, r->upto);
-    if (r->range)
-        buf_printf(sql, " AND NOT pg_catalog.pg_visible_in_snapshot(xid, '%s')",
-                   snapshot_text(r->since));
-    else
-        buf_printf(sql, " AND (xid >= '%" PRIu64 "' OR xid = ANY ('{%s}'))", r->since->xmax,
-                   snapshot_xip_text(r->since));
+    buf_printf(sql,
+               "(SELECT " COLUMNS " FROM %s WHERE " UNPUBLISHED " AND seq > %" PRId64
+               " AND seq <= %" PRId64 " AND NOT pg_catalog.pg_visible_in_snapshot(xid, '%s')",
+               table, r->after, r->upto, snapshot_text(r->since));
     within(sql, r);
     buf_printf(sql, " ORDER BY seq LIMIT %" PRIu32 ")", r->limit);
 }
 
-static void new_branch(struct buf *sql, const struct read_request *r, const char *table, bool mark)
+/*
+ * What was unfinished in S0 and has committed since, among the seqs already passed: gathered by
+ * xid. OFFSET 0 fences it, or a planner without statistics walks the whole backlog by seq.
+ */
+static void late_gather(struct buf *sql, const struct read_request *r, const char *table)
 {
-    buf_printf(sql, "(SELECT " COLUMNS " FROM %s WHERE %sseq > %" PRId64, table, unpublished(mark),
+    buf_printf(sql,
+               "(SELECT " COLUMNS " FROM (SELECT " COLUMNS " FROM %s WHERE " UNPUBLISHED
+               " AND xid >= '%" PRIu64 "'",
+               table, r->since->xmax);
+    within(sql, r);
+    if (r->since->nxip > 0) {
+        buf_printf(sql,
+                   " UNION ALL SELECT " COLUMNS " FROM %s WHERE " UNPUBLISHED
+                   " AND xid = ANY ('{%s}')",
+                   table, snapshot_xip_text(r->since));
+        within(sql, r);
+    }
+    buf_printf(sql,
+               " OFFSET 0) AS late WHERE seq > %" PRId64 " AND seq <= %" PRId64
+               " ORDER BY seq LIMIT %" PRIu32 ")",
+               r->after, r->upto, r->limit);
+}
+
+static void new_branch(struct buf *sql, const struct read_request *r, const char *table)
+{
+    buf_printf(sql, "(SELECT " COLUMNS " FROM %s WHERE " UNPUBLISHED " AND seq > %" PRId64, table,
                r->beyond);
     within(sql, r);
     buf_printf(sql, " ORDER BY seq LIMIT %" PRIu32 ")", r->limit);
 }
 
-void read_sql(struct buf *sql, const struct read_request *r, const char *table, bool mark)
+void read_sql(struct buf *sql, const struct read_request *r, const char *table)
 {
     buf_printf(sql, "COPY (SELECT * FROM (");
     if (r->opens)
         header(sql, table, r->kind == READ_START);
     if (r->kind == READ_START) {
-        start_page(sql, r, table, mark);
+        start_page(sql, r, table);
     } else {
         if (r->late) {
-            late_branch(sql, r, table, mark);
+            if (r->range)
+                late_range(sql, r, table);
+            else
+                late_gather(sql, r, table);
             buf_printf(sql, " UNION ALL ");
         }
-        new_branch(sql, r, table, mark);
+        new_branch(sql, r, table);
     }
     /* UNION ALL runs its branches in turn, so the outer limit ends the page between or inside them.
      */

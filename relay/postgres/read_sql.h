@@ -7,8 +7,7 @@
 #include "core/cursor.h"
 #include "postgres/inspect.h"
 
-/* Appends to sql; its failed flag tells of memory. mark: published rows stay and are passed over.
- */
-void read_sql(struct buf *sql, const struct read_request *request, const char *table, bool mark);
+/* Appends to sql; its failed flag tells of memory. */
+void read_sql(struct buf *sql, const struct read_request *request, const char *table);
 
 #endif

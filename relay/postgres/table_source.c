@@ -171,7 +171,7 @@ void table_source_read(struct table_source *s, const struct read_request *reques
     s->rows = 0;
     s->wasted = 0;
     buf_reset(&s->sql);
-    read_sql(&s->sql, request, s->facts.table, s->inspect.mark);
+    read_sql(&s->sql, request, s->facts.table);
     if (buf_cstr(&s->sql) == NULL) {
         (void)err_set(&err, ERR_NOMEM, "out of memory for a statement");
         pg_conn_lose(s->conn, &err);
