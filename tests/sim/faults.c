@@ -198,7 +198,7 @@ static void on_relay(struct sim *s, struct relay *r, enum fault f)
             r->conns[CONN_CONTROL].to_relay = late;
         return;
     case FAULT_READ_STALL:
-        if (r->conns[CONN_READ].alive && !r->page_at_server)
+        if (r->conns[CONN_READ].alive && !r->page_at_server && r->conns[CONN_READ].to_relay < late)
             r->conns[CONN_READ].to_relay = late;
         return;
     default:

@@ -47,6 +47,7 @@ void conn_break(struct sim *s, struct relay *r, enum conn_kind kind, int64_t del
         return;
     c->alive = false;
     c->gen++;
+    r->healthy_since = INT64_MAX;
     if (kind == CONN_WAKE)
         world_unlock(s, relay_index(s, r));
     /* What has been sent may have reached the server; what it answers is lost. */

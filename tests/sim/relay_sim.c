@@ -483,7 +483,7 @@ void relay_handle(struct sim *s, struct relay *r, const struct happening *h)
         if (h->gen != r->gen)
             return;
         if (k == EV_KAFKA)
-            pipeline_kafka(r->p, sim_ms(s), h->a != 0);
+            pipeline_kafka(r->p, sim_ms(s), s->brk.up);
         else if (k == EV_OLD_REPORT)
             old_report(s, r, h->a);
     } else if (h->gen == r->prod.gen) {

@@ -148,6 +148,30 @@ static void print_trace(const struct sim *s)
     }
 }
 
+static void print_relay(const struct sim *s, int who)
+{
+    const struct relay *r = &s->relays[who];
+    struct pipeline_view v;
+    uint64_t held;
+
+    if (!r->alive) {
+        fprintf(stderr, "relay %d: not running\n", who);
+        return;
+    }
+    pipeline_view(r->p, &v);
+    fprintf(stderr,
+            "relay %d: paused %d ending %d owned %d source %d ack %d kafka %d sink %d caught up %d"
+            " in flight %u sent %u delivered %u bytes %" PRIu64 " asleep %d page %d lock %d"
+            " producer %d fatal %d outstanding %u; topics",
+            who, r->paused, r->ending, v.owned, v.source_up, v.ack_up, v.kafka_up, v.sink_ready,
+            v.caught_up, v.inflight_events, v.sent, v.delivered, v.inflight_bytes,
+            pipeline_asleep(r->p), r->page_busy, (int)r->lock, r->prod.alive, r->prod.fatal,
+            r->prod.outstanding);
+    for (uint32_t t = 0; t < TOPICS; t++)
+        fprintf(stderr, " %d", (int)pipeline_topic_state(r->p, t, &held));
+    fprintf(stderr, "; server: owner %d rows %u\n", s->srv.lease_owner, s->srv.ntable);
+}
+
 _Noreturn void sim_fail(struct sim *s, const char *guarantee, const char *what, int64_t a,
                         int64_t b, int64_t c)
 {
@@ -158,6 +182,8 @@ _Noreturn void sim_fail(struct sim *s, const char *guarantee, const char *what, 
         exit(0);
     }
     print_trace(s);
+    for (int i = 0; i < RELAYS; i++)
+        print_relay(s, i);
     fprintf(stderr,
             "FAILED seed %" PRIu64 " step %" PRIu64 " episode %" PRIu64 " mutation %s\n"
             "guarantee: %s: %s (%" PRId64 " %" PRId64 " %" PRId64 ")\n",
