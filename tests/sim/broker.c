@@ -76,7 +76,7 @@ void broker_put(struct sim *s, struct relay *r, uint64_t tag, uint32_t row)
     d->outstanding++;
     if (d->known[topic] == KNOWN_NOT) {
         /* librdkafka 2.0.2: the first records of an unknown topic fail, later ones may go. */
-        sim_at(s, s->now + 2000, EV_UNKNOWN, relay_index(s, r), d->gen, tag, topic);
+        sim_at(s, s->now + 2000, EV_UNKNOWN, relay_index(s, r), d->gen, tag, row);
         return;
     }
     if (p->n == ring_size(s))
@@ -348,11 +348,11 @@ void broker_notice(struct sim *s, struct relay *r, uint32_t topic)
     }
 }
 
-void broker_unknown(struct sim *s, struct relay *r, uint64_t tag, uint32_t topic)
+void broker_unknown(struct sim *s, struct relay *r, uint64_t tag, uint32_t row)
 {
-    r->prod.known[topic] = KNOWN_YES;
+    r->prod.known[key_topic(s->srv.rows[row].key)] = KNOWN_YES;
     r->prod.outstanding--;
-    relay_report(s, r, tag, UINT32_MAX, DELIVERY_TOPIC);
+    relay_report(s, r, tag, row, DELIVERY_TOPIC);
 }
 
 void broker_state(struct sim *s, bool up)

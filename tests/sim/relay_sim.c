@@ -357,9 +357,9 @@ void relay_row(struct sim *s, struct relay *r, uint32_t index)
 void relay_report(struct sim *s, struct relay *r, uint64_t tag, uint32_t index, enum delivery what)
 {
     struct ledger_item item;
-    struct row *row = index == UINT32_MAX ? NULL : &s->srv.rows[index];
+    struct row *row = &s->srv.rows[index];
 
-    if (row != NULL && row->put_by == relay_index(s, r) && row->owner_gen == r->gen) {
+    if (row->put_by == relay_index(s, r) && row->owner_gen == r->gen) {
         if (what == DELIVERY_OK)
             row->put_reported = true;
         else

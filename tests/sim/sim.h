@@ -99,7 +99,7 @@ enum kind {
     EV_LATE_APPEND, /* a: event, b: producer; a request that was under way when its producer died */
     EV_LOOKUP,      /* a: topic */
     EV_NOTICE,      /* a: topic; a producer finds that it went away */
-    EV_UNKNOWN,     /* a: tag, b: topic; a record of an unknown topic fails */
+    EV_UNKNOWN,     /* a: tag, b: row; a record of an unknown topic fails */
     EV_OLD_REPORT,  /* a: tag of a dead producer */
     EV_FATAL,
     EV_REBUILT,
@@ -389,7 +389,7 @@ void broker_purged(struct sim *s, struct relay *r);
 void broker_append(struct sim *s, int who, uint32_t row, bool zombie);
 void broker_lookup(struct sim *s, struct relay *r, uint32_t topic);
 void broker_notice(struct sim *s, struct relay *r, uint32_t topic);
-void broker_unknown(struct sim *s, struct relay *r, uint64_t tag, uint32_t topic);
+void broker_unknown(struct sim *s, struct relay *r, uint64_t tag, uint32_t row);
 void broker_fatal(struct sim *s, struct relay *r);
 void broker_rebuild(struct sim *s, struct relay *r);
 void broker_rebuilt(struct sim *s, struct relay *r);
