@@ -161,9 +161,11 @@ static void begin_read(struct pipeline *p, int64_t now, struct action *ret)
     p->limit = page_limit(p);
     p->reading = true;
     p->cut = false;
-    sleeper_read_sent(&p->sleeper);
     ret->kind = ACTION_READ;
     cursor_next(&p->cursor, p->limit, &ret->read);
+    /* A round knows what had committed when its first page was read, whatever came since. */
+    if (ret->read.opens)
+        sleeper_read_sent(&p->sleeper);
 }
 
 void pipeline_next(struct pipeline *p, int64_t now, struct action *ret)

@@ -21,7 +21,7 @@ enum sleep_state {
 struct sleeper {
     enum sleep_state state;
     bool can_notify; /* a notification has been proved to arrive */
-    bool confirming; /* the read that is on its way was sent after the grant */
+    bool confirming; /* the round that is being read began after the grant */
     int64_t poll_interval_ms;
     int64_t gap_ms;     /* between reads that find nothing; grows */
     int64_t idle_since; /* when reads began to find nothing, -1 while they find something */
@@ -38,6 +38,7 @@ void sleeper_suspend(struct sleeper *s, int64_t now);
 void sleeper_granted(struct sleeper *s, int64_t now);
 /* The lock's connection died, or the wait timed out. Lost counts as a wake-up. */
 void sleeper_lock_lost(struct sleeper *s, int64_t now);
+/* The first page of a round goes out: from here on the round no longer sees what commits. */
 void sleeper_read_sent(struct sleeper *s);
 /* A read round ended; rows is how many it found. */
 void sleeper_read_done(struct sleeper *s, int64_t now, uint32_t rows);
