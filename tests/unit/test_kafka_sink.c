@@ -439,6 +439,32 @@ static void test_fatal(void **state)
     close_all(&f);
 }
 
+/* The broker refuses a batch: its records are the row's fault as far as anyone knows, none of the
+ * partition overtakes them, and the producer is dead. */
+static void test_refused_batch(void **state)
+{
+    enum { PRODUCE = 0 };
+    struct fixture f;
+
+    (void)state;
+    open_with(&f, "linger.ms", "20");
+    f.rebuild_on_fatal = true;
+    wait_topic(&f);
+    rd_kafka_mock_push_request_errors(f.cluster, PRODUCE, 1, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+    for (int i = 0; i < 9; i++)
+        put_many(&f, 7 * i, 1); /* one key: one batch */
+    WAIT(&f, f.rebuilt == 1);
+    assert_int_equal(f.fatals, 1);
+    assert_non_null(strstr(f.fatal_why.message, "Message size too large"));
+    assert_int_equal(f.reports, 9);
+    for (int i = 0; i < 9; i++)
+        assert_int_equal(f.what[7 * i], DELIVERY_ROW);
+    put_many(&f, 100, 10);
+    WAIT(&f, f.reports == 19);
+    assert_int_equal(f.ok, 10);
+    close_all(&f);
+}
+
 /* Rebuilt from inside on_fatal, with requests in flight that the broker has not answered: their
  * reports come before on_rebuilt, successes as successes. */
 static void test_late_reports(void **state)
@@ -623,17 +649,12 @@ static void test_probe(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_deliver),
-        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_unknown_topic),
-        cmocka_unit_test(test_refused_records),
-        cmocka_unit_test(test_fatal),
-        cmocka_unit_test(test_late_reports),
-        cmocka_unit_test(test_rebuild_of_a_stuck_producer),
-        cmocka_unit_test(test_discard),
-        cmocka_unit_test(test_down_and_up),
-        cmocka_unit_test(test_silent),
-        cmocka_unit_test(test_close_at_any_time),
+        cmocka_unit_test(test_deliver),       cmocka_unit_test(test_names),
+        cmocka_unit_test(test_unknown_topic), cmocka_unit_test(test_refused_records),
+        cmocka_unit_test(test_fatal),         cmocka_unit_test(test_refused_batch),
+        cmocka_unit_test(test_late_reports),  cmocka_unit_test(test_rebuild_of_a_stuck_producer),
+        cmocka_unit_test(test_discard),       cmocka_unit_test(test_down_and_up),
+        cmocka_unit_test(test_silent),        cmocka_unit_test(test_close_at_any_time),
         cmocka_unit_test(test_probe),
     };
 
