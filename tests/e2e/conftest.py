@@ -1,0 +1,47 @@
+"""Fixtures of the end-to-end tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from support.oracle import Oracle
+from support.postgres import Postgres
+from support.relay import Relay
+from support.outbox import Outbox
+
+
+@pytest.fixture(params=["delete", "mark"])
+def ack_mode(request: pytest.FixtureRequest) -> str:
+    """A test that takes it runs in both modes."""
+    return request.param
+
+
+@pytest.fixture
+def outbox(
+    postgres: Postgres,
+    db: str,
+    topic_prefix: str,
+    oracle: Oracle,
+    relay_factory: Callable[..., Relay],
+) -> Iterator[Outbox]:
+    """An outbox on the shared servers."""
+    made = Outbox(postgres, db, topic_prefix, oracle, relay_factory)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def outbox_on(
+    topic_prefix: str, oracle: Oracle, relay_factory: Callable[..., Relay]
+) -> Iterator[Callable[[Postgres], Outbox]]:
+    """outbox_on(server): a new outbox on a server of the test's own."""
+    made: list[Outbox] = []
+
+    def make(server: Postgres) -> Outbox:
+        made.append(Outbox(server, server.createdb(), topic_prefix, oracle, relay_factory))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
