@@ -77,7 +77,8 @@ static void answered(void *arg, const PGresult *res, const struct err *why)
  */
 static void build_sql(struct acknowledger *a, const struct pg_facts *facts, bool strict)
 {
-    const char *rows = strict ? ", pg_catalog.unnest($3, $4) AS a(seq, id)" : "";
+    const char *rows =
+        strict ? ", ROWS FROM (pg_catalog.unnest($3), pg_catalog.unnest($4)) AS a(seq, id)" : "";
     const char *match = strict ? "o.seq = a.seq AND o.id = a.id" : "o.seq = ANY ($3)";
 
     buf_reset(&a->sql);
