@@ -42,6 +42,7 @@ void broker_producer(struct sim *s, struct relay *r)
     p->outstanding = 0;
     p->gen = ++s->producers;
     memset(p->known, 0, sizeof p->known);
+    memset(p->known_at, 0, sizeof p->known_at);
 }
 
 void broker_producer_free(struct producer *p)
@@ -74,9 +75,11 @@ void broker_put(struct sim *s, struct relay *r, uint64_t tag, uint32_t row)
     struct partition *p = &d->parts[index];
 
     d->outstanding++;
-    if (d->known[topic] == KNOWN_NOT) {
+    if (d->known[topic] == KNOWN_NOT && d->known_at[topic] == 0)
+        d->known_at[topic] = s->now + 1000;
+    if (d->known[topic] == KNOWN_NOT && d->known_at[topic] > s->now) {
         /* librdkafka 2.0.2: the first records of an unknown topic fail, later ones may go. */
-        sim_at(s, s->now + 2000, EV_UNKNOWN, relay_index(s, r), d->gen, tag, row);
+        sim_at(s, s->now + 5000, EV_UNKNOWN, relay_index(s, r), d->gen, tag, row);
         return;
     }
     if (p->n == ring_size(s))
@@ -350,7 +353,6 @@ void broker_notice(struct sim *s, struct relay *r, uint32_t topic)
 
 void broker_unknown(struct sim *s, struct relay *r, uint64_t tag, uint32_t row)
 {
-    r->prod.known[key_topic(s->srv.rows[row].key)] = KNOWN_YES;
     r->prod.outstanding--;
     relay_report(s, r, tag, row, DELIVERY_TOPIC);
 }

@@ -77,6 +77,12 @@ void faults_draw(struct sim *s)
     static const uint32_t acks[] = {1, 8, 128};
     static const uint32_t thinks[] = {500, 5000, 60000, 600000};
     static const uint32_t gaps[] = {0, 30000, 300000, 2000000};
+    /* Those whose harm takes several of them, or bad luck besides. */
+    static const uint32_t often[] = {
+        FAULT_KILL,           FAULT_PAUSE,          FAULT_SERVER_CRASH,  FAULT_SERVER_CRASH,
+        FAULT_TRUNCATE,       FAULT_TRUNCATE,       FAULT_FAIL_OVER,     FAULT_CONTROL_LOST,
+        FAULT_READ_LOST,      FAULT_RESTORE,        FAULT_TOPIC_AWAY,    FAULT_ROW_REFUSED,
+        FAULT_PRODUCER_FATAL, FAULT_PRODUCER_FATAL, FAULT_CONTROL_STALL, FAULT_CONTROL_STALL};
     struct config *c = &s->cfg;
 
     *c = (struct config){
@@ -94,7 +100,7 @@ void faults_draw(struct sim *s)
         .think_us = pick(s, thinks, 4),
         .fault_us = pick(s, gaps, 4),
         .slow_pct = sim_below(s, 3) * 5,
-        .async_pct = sim_below(s, 3) * 40,
+        .async_pct = sim_below(s, 3) * 45,
         .rollback_pct = sim_below(s, 4) * 8,
         .prepare_pct = sim_below(s, 3) * 5,
         .bulk_pct = sim_below(s, 3) * 2,
@@ -105,6 +111,10 @@ void faults_draw(struct sim *s)
     for (int f = 0; f < FAULTS; f++)
         if (c->fault_us > 0 && sim_chance(s, 40))
             c->faults |= 1U << f;
+    c->focus = pick(s, often, sizeof often / sizeof *often);
+    c->focus_pct = sim_chance(s, 60) ? 50 : 0;
+    if (c->focus_pct > 0 && c->fault_us > 0)
+        c->faults |= 1U << c->focus;
     preload(s, c->preload);
 }
 
@@ -116,7 +126,8 @@ static void on_server(struct sim *s, enum fault f)
         if (!s->srv.up)
             return;
         world_crash(s, f == FAULT_FAIL_OVER);
-        sim_at(s, s->now + 1000 + sim_spread(s, 500000), EV_HEAL, 0, 0, HEAL_SERVER, 0);
+        sim_at(s, s->now + 1000 + sim_spread(s, sim_chance(s, 50) ? 20000 : 500000), EV_HEAL, 0, 0,
+               HEAL_SERVER, 0);
         return;
     case FAULT_TRUNCATE:
         if (s->srv.up && !s->srv.truncate_waits)
@@ -208,7 +219,7 @@ static void on_relay(struct sim *s, struct relay *r, enum fault f)
 
 void faults_next(struct sim *s)
 {
-    uint32_t f = sim_below(s, FAULTS);
+    uint32_t f = sim_chance(s, s->cfg.focus_pct) ? s->cfg.focus : sim_below(s, FAULTS);
     /* More often where it matters: the owner. */
     int who = s->srv.lease_owner != NOBODY && sim_chance(s, 70) ? s->srv.lease_owner
                                                                 : (int)sim_below(s, RELAYS);

@@ -59,12 +59,12 @@ static void end_episode(struct sim *s)
 /* Storms with calms between, until the episode's events are used up or its time is over. */
 static void run_episode(struct sim *s)
 {
-    uint64_t until = s->steps + 20000 + sim_below(s, 40000);
+    uint64_t until = s->steps + 6000 + sim_below(s, 16000);
 
     begin_episode(s);
     while (s->steps < until && s->steps < s->steps_max &&
            s->srv.nrows + 2 * WRITERS * TXN_ROWS_MAX < EVENTS_MAX) {
-        uint64_t storm = s->steps + 2000 + sim_below(s, 10000);
+        uint64_t storm = s->steps + 1500 + sim_below(s, 6000);
 
         while (s->steps < storm && sim_step(s))
             continue;

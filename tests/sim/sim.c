@@ -204,7 +204,6 @@ static void of_server(struct sim *s, const struct happening *h)
 {
     struct relay *r = &s->relays[h->who];
 
-    /* What was sent before its connection broke may still be carried out. */
     if (!s->srv.up)
         return;
     switch ((enum kind)h->kind) {
@@ -213,10 +212,10 @@ static void of_server(struct sim *s, const struct happening *h)
             world_read(s, r);
         return;
     case EV_SRV_ACK:
-        if (r->acks[h->a].used && (h->gen == r->conns[CONN_CONTROL].gen))
-            world_ack(s, r, &r->acks[h->a]);
-        if (h->gen == r->conns[CONN_CONTROL].gen && r->conns[CONN_CONTROL].alive)
-            conn_answer(s, r, CONN_CONTROL, EV_ACK_REPLY, h->a);
+        if (h->gen != r->conns[CONN_CONTROL].gen || !r->conns[CONN_CONTROL].alive)
+            return;
+        world_ack(s, r, &r->acks[h->a]);
+        conn_answer(s, r, CONN_CONTROL, EV_ACK_REPLY, h->a);
         return;
     case EV_SRV_LEASE:
         if (h->gen == r->conns[CONN_CONTROL].gen && r->conns[CONN_CONTROL].alive)

@@ -253,6 +253,7 @@ struct producer {
     uint32_t gen;
     uint32_t outstanding;
     enum known known[TOPICS];
+    int64_t known_at[TOPICS]; /* of a topic that records were put to before it was looked up */
     struct partition parts[TOPICS * PARTITIONS];
 };
 
@@ -299,9 +300,10 @@ struct config {
     int relays;
     bool notify;
     int64_t latency_us;
-    int64_t think_us; /* between a writer's transactions */
-    int64_t fault_us; /* between faults; 0: none */
-    uint32_t faults;  /* a bit for each kind */
+    int64_t think_us;          /* between a writer's transactions */
+    int64_t fault_us;          /* between faults; 0: none */
+    uint32_t faults;           /* a bit for each kind */
+    uint32_t focus, focus_pct; /* one that comes more often */
     uint32_t slow_pct, async_pct, rollback_pct, prepare_pct, bulk_pct, invalid_pm;
     uint32_t backlog_max;
     uint32_t preload;

@@ -145,7 +145,10 @@ bool world_idle(const struct sim *s)
 static uint32_t choose_key(struct sim *s, int slot)
 {
     struct server *v = &s->srv;
+    const struct txn *t = &v->txns[slot];
 
+    if (t->n > 0 && sim_chance(s, 30))
+        return v->rows[t->rows[t->n - 1]].key; /* one aggregate, several events */
     for (int tries = 0; tries < 3; tries++) {
         uint32_t key = sim_below(s, KEYS);
 
@@ -424,7 +427,7 @@ void world_crash(struct sim *s, bool failover)
         undo(s, &v->log[--v->nlog]);
     v->flushed = v->nlog;
     if (v->nlog > 0) {
-        v->next_seq = v->log[v->nlog - 1].next_seq + (sim_chance(s, 50) ? 33 : 0);
+        v->next_seq = v->log[v->nlog - 1].next_seq + (sim_chance(s, 20) ? 33 : 0);
         v->next_xid = v->log[v->nlog - 1].next_xid;
     }
     for (uint32_t i = 0; i < v->ntable; i++) { /* prepared ones survive */
