@@ -265,10 +265,6 @@ void broker_discard(struct sim *s, struct relay *r)
     for (uint32_t i = 0; i < TOPICS * PARTITIONS; i++) {
         struct partition *p = &r->prod.parts[i];
 
-        if (s->mutation == MUTATION_OLD_TAGS)
-            for (uint32_t k = 0; k < p->n; k++)
-                sim_at(s, s->now + 5000 + sim_spread(s, 80000), EV_OLD_REPORT, relay_index(s, r),
-                       r->gen, record_at(s, p, k)->tag, 0);
         p->n = p->appended = 0;
     }
     r->prod.alive = false;

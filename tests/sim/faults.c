@@ -79,10 +79,11 @@ void faults_draw(struct sim *s)
     static const uint32_t gaps[] = {0, 30000, 300000, 2000000};
     /* Those whose harm takes several of them, or bad luck besides. */
     static const uint32_t often[] = {
-        FAULT_KILL,           FAULT_PAUSE,          FAULT_SERVER_CRASH,  FAULT_SERVER_CRASH,
-        FAULT_TRUNCATE,       FAULT_TRUNCATE,       FAULT_FAIL_OVER,     FAULT_CONTROL_LOST,
-        FAULT_READ_LOST,      FAULT_RESTORE,        FAULT_TOPIC_AWAY,    FAULT_ROW_REFUSED,
-        FAULT_PRODUCER_FATAL, FAULT_PRODUCER_FATAL, FAULT_CONTROL_STALL, FAULT_CONTROL_STALL};
+        FAULT_KILL,         FAULT_PAUSE,          FAULT_SERVER_CRASH,   FAULT_SERVER_CRASH,
+        FAULT_TRUNCATE,     FAULT_TRUNCATE,       FAULT_FAIL_OVER,      FAULT_CONTROL_LOST,
+        FAULT_READ_LOST,    FAULT_RESTORE,        FAULT_TOPIC_AWAY,     FAULT_ROW_REFUSED,
+        FAULT_ROW_REFUSED,  FAULT_PRODUCER_FATAL, FAULT_PRODUCER_FATAL, FAULT_CONTROL_STALL,
+        FAULT_CONTROL_STALL};
     struct config *c = &s->cfg;
 
     *c = (struct config){

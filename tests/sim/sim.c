@@ -33,7 +33,6 @@ static const char *const kind_names[] = {
     [EV_LOOKUP] = "lookup",
     [EV_NOTICE] = "topic-notice",
     [EV_UNKNOWN] = "topic-unknown",
-    [EV_OLD_REPORT] = "old-report",
     [EV_FATAL] = "fatal",
     [EV_REBUILT] = "rebuilt",
     [EV_KAFKA] = "kafka",
@@ -196,8 +195,7 @@ static bool of_relay(enum kind k)
     return k == EV_STREAM || k == EV_ACK_REPLY || k == EV_LEASE_REPLY || k == EV_LOCK_REPLY ||
            k == EV_PROVED || k == EV_CONN_UP || k == EV_CONN_LOST || k == EV_TICK || k == EV_SEND ||
            k == EV_REPORT || k == EV_PURGED || k == EV_LOOKUP || k == EV_NOTICE ||
-           k == EV_UNKNOWN || k == EV_OLD_REPORT || k == EV_FATAL || k == EV_REBUILT ||
-           k == EV_KAFKA || k == EV_END;
+           k == EV_UNKNOWN || k == EV_FATAL || k == EV_REBUILT || k == EV_KAFKA || k == EV_END;
 }
 
 static void of_server(struct sim *s, const struct happening *h)

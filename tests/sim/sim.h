@@ -100,7 +100,6 @@ enum kind {
     EV_LOOKUP,      /* a: topic */
     EV_NOTICE,      /* a: topic; a producer finds that it went away */
     EV_UNKNOWN,     /* a: tag, b: row; a record of an unknown topic fails */
-    EV_OLD_REPORT,  /* a: tag of a dead producer */
     EV_FATAL,
     EV_REBUILT,
     EV_KAFKA, /* a: up */
