@@ -405,6 +405,7 @@ int relay_run(const struct config *config, struct log *log, relay_reload_fn relo
     pipeline_free(r->pipeline);
     format_free(r->format);
     free(r->counters.published);
+    relay_free_topic_causes(r);
     free(r);
     return exit_code;
 }

@@ -125,6 +125,38 @@ bool relay_put(struct relay *r, const struct event *event)
     return false;
 }
 
+/* ---- topics ---- */
+
+static void remember_cause(struct relay *r, uint32_t topic, const struct err *why)
+{
+    if (topic >= r->ntopic_causes) {
+        uint32_t n = topic + 16;
+        char **grown = realloc(r->topic_causes, n * sizeof *grown);
+
+        if (grown == NULL)
+            return; /* status says less, nothing else */
+        memset(grown + r->ntopic_causes, 0, (n - r->ntopic_causes) * sizeof *grown);
+        r->topic_causes = grown;
+        r->ntopic_causes = n;
+    }
+    free(r->topic_causes[topic]);
+    r->topic_causes[topic] = why == NULL ? NULL : strdup(why->message);
+}
+
+const char *relay_topic_cause(const struct relay *r, uint32_t topic)
+{
+    const char *cause = topic < r->ntopic_causes ? r->topic_causes[topic] : NULL;
+
+    return cause == NULL ? "" : cause;
+}
+
+void relay_free_topic_causes(struct relay *r)
+{
+    for (uint32_t i = 0; i < r->ntopic_causes; i++)
+        free(r->topic_causes[i]);
+    free(r->topic_causes);
+}
+
 /* ---- reports ---- */
 
 static void count_published(struct relay *r, const struct ledger_item *item)
@@ -158,6 +190,8 @@ static void on_report(void *arg, uint64_t tag, enum delivery what, const struct 
         return;
     }
     r->counters.errors[what - DELIVERY_ROW]++;
+    if (what == DELIVERY_TOPIC)
+        remember_cause(r, item.topic, why);
     if (what == DELIVERY_ROW) {
         const char *topic = sink_topic_name(r->sink, item.topic);
 
@@ -185,6 +219,7 @@ static void on_topic(void *arg, uint32_t topic, const struct err *why)
                    why == NULL               ? TOPIC_KNOWN
                    : why->class == ERR_TOPIC ? TOPIC_REFUSED
                                              : TOPIC_NO_ANSWER);
+    remember_cause(r, topic, why);
     if (why != NULL && before == TOPIC_ASKED)
         log_write(r->log, LOG_WARN, "kafka", fields, 1,
                   "%s; its events wait in the table, others go on", why->message);

@@ -90,6 +90,8 @@ struct relay {
 
     struct outage outages[SERVERS];
     struct relay_counters counters;
+    char **topic_causes; /* by topic: why it is away, NULL if it is not */
+    uint32_t ntopic_causes;
     struct control_gauges gauges;
     bool gauged;
     int64_t gauged_at;
@@ -124,6 +126,9 @@ int relay_kafka_open(struct relay *r, struct err *err);
 bool relay_put(struct relay *r, const struct event *event);
 void relay_discard_producer(struct relay *r);
 void relay_log_culprit(struct relay *r);
+/* Why the topic is away, "" if nothing is known; borrowed. */
+const char *relay_topic_cause(const struct relay *r, uint32_t topic);
+void relay_free_topic_causes(struct relay *r);
 
 /* relay_status.c */
 extern const struct http_routes relay_routes;

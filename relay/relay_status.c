@@ -203,9 +203,9 @@ static json_t *topics_waiting(const struct relay *r)
         enum topic_state s = pipeline_topic_state(r->pipeline, i, &held);
 
         if (s == TOPIC_AWAY || s == TOPIC_RETRYING || s == TOPIC_RELEASED)
-            (void)json_array_append_new(list, json_pack("{s:s, s:I}", "topic",
-                                                        sink_topic_name(r->sink, i), "held",
-                                                        (json_int_t)held));
+            (void)json_array_append_new(
+                list, json_pack("{s:s, s:o, s:I}", "topic", sink_topic_name(r->sink, i), "error",
+                                text_or_null(relay_topic_cause(r, i)), "held", (json_int_t)held));
     }
     return list;
 }
