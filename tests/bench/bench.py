@@ -33,7 +33,7 @@ PRODUCER = {
     "message.timeout.ms": "0",
     "enable.gapless.guarantee": "true",
     "partitioner": "murmur2_random",
-    "linger.ms": "1",
+    "linger.ms": "0",
     "socket.nagle.disable": "true",
     "queue.buffering.max.messages": "101000",
     "queue.buffering.max.kbytes": "196608",
@@ -73,6 +73,7 @@ class Bench:
             self.postgres = self._stack.enter_context(Postgres(POSTGRES, fsync=True))
             self.kafka = self._stack.enter_context(BenchKafka())
             self.db = self.postgres.createdb()
+            self._warm_up()
         except BaseException:
             self._stack.close()
             raise
@@ -80,6 +81,14 @@ class Bench:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def _warm_up(self) -> None:
+        """The broker's compiler is busy with its first records: these are nobody's."""
+        with self.topic() as (_, topic):
+            for records, rate in ((200_000, 0), (3000, 1000)):
+                with self.watch(topic, records) as watch:
+                    self.producer(topic, records, 200, rate)
+                    watch.result()
 
     # -- PostgreSQL ------------------------------------------------------------------------------
 

@@ -53,6 +53,20 @@ static rd_kafka_t *open_consumer(const char *bootstrap)
     return rk;
 }
 
+/* Of a topic made a moment ago the leader may not know yet that it is one: asked until it does. */
+static int64_t end_of(rd_kafka_t *rk, const char *name, int32_t partition)
+{
+    int64_t deadline = now_us() + 30 * 1000000;
+    int64_t low;
+    int64_t high;
+
+    while (rd_kafka_query_watermark_offsets(rk, name, partition, &low, &high, 30000) !=
+           RD_KAFKA_RESP_ERR_NO_ERROR)
+        if (now_us() > deadline)
+            die(name, "its end is not known");
+    return high;
+}
+
 /* From the exact offset that is each partition's end now, so that nothing later is missed. */
 static void assign_ends(rd_kafka_t *rk, const char *name)
 {
@@ -66,13 +80,8 @@ static void assign_ends(rd_kafka_t *rk, const char *name)
     list = rd_kafka_topic_partition_list_new(metadata->topics[0].partition_cnt);
     for (int i = 0; i < metadata->topics[0].partition_cnt; i++) {
         int32_t id = metadata->topics[0].partitions[i].id;
-        int64_t low;
-        int64_t high;
 
-        if (rd_kafka_query_watermark_offsets(rk, name, id, &low, &high, 30000) !=
-            RD_KAFKA_RESP_ERR_NO_ERROR)
-            die(name, "its end is not known");
-        rd_kafka_topic_partition_list_add(list, name, id)->offset = high;
+        rd_kafka_topic_partition_list_add(list, name, id)->offset = end_of(rk, name, id);
     }
     if (rd_kafka_assign(rk, list) != RD_KAFKA_RESP_ERR_NO_ERROR)
         die(name, "cannot be read");
