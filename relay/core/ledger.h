@@ -75,7 +75,7 @@ void ledger_deliver(struct ledger *l, uint64_t tag);
 /* It was not delivered: forgotten, to be read again. */
 void ledger_withdraw(struct ledger *l, uint64_t tag);
 
-/* One batch to acknowledge. strict: the connection was lost since they were admitted, so that seq
+/* One batch to acknowledge. strict: the connection is younger than their admission, so that seq
  * alone no longer names them; match id too. Never mixes strict with others. */
 struct ledger_batch {
     uint32_t number; /* the caller's */
@@ -95,7 +95,8 @@ void ledger_unack(struct ledger *l, uint32_t number);
 
 /* No read is on its way any more: forgets DONE. */
 void ledger_forget_done(struct ledger *l);
-/* The acknowledgement's connection was lost: ACKING is DELIVERED again, and all held is strict. */
+/* The acknowledgement's connection was lost, or is a new one: ACKING is DELIVERED again, and all
+ * held is strict. */
 void ledger_ack_lost(struct ledger *l);
 /* The producer is gone, with what was in it: forgets SENT and DISOWNED. Returns how many SENT. */
 uint32_t ledger_forget_sent(struct ledger *l);

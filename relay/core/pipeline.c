@@ -423,6 +423,10 @@ void pipeline_ack_up(struct pipeline *p, int64_t now)
 {
     p->ack_up = true;
     p->ack_at = now;
+    /* What was read before this connection stood may be of a server that has crashed since and
+     * hands the same seq out again: only seq and id together name it. */
+    ledger_ack_lost(p->ledger);
+    p->cut = true;
 }
 
 void pipeline_ack_lost(struct pipeline *p, int64_t now)
