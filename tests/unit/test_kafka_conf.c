@@ -42,8 +42,8 @@ static void test_refused(void **state)
         {"enable.gapless.guarantee", "false", "overtake"},
         {"message.send.max.retries", "3", "retries"},
         {"retries", "0", "retries"},
-        {"max.in.flight.requests.per.connection", "6", "at most 5"},
-        {"max.in.flight", "1000", "at most 5"},
+        {"max.in.flight.requests.per.connection", "2", "overtakes"},
+        {"max.in.flight", "1000", "overtakes"},
         {"queuing.strategy", "lifo", "newer records first"},
         {"delivery.report.only.error", "true", "report"},
         {"partitioner", "random", "order"},
@@ -162,7 +162,7 @@ static void test_defaults(void **state)
     assert_conf(conf, "request.required.acks", "-1");
     assert_conf(conf, "message.timeout.ms", "0");
     assert_conf(conf, "enable.gapless.guarantee", "true");
-    assert_conf(conf, "max.in.flight.requests.per.connection", "5");
+    assert_conf(conf, "max.in.flight.requests.per.connection", "1");
     assert_conf(conf, "message.send.max.retries", "2147483647");
     assert_conf(conf, "queuing.strategy", "fifo");
     assert_conf(conf, "partitioner", "murmur2_random");
