@@ -19,7 +19,10 @@ def _frail_postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def _frail_kafka() -> Iterator[Kafka]:
-    with Kafka() as cluster:
+    # A killed broker may come back only when the controller has given up its last life: by default
+    # after 9 s.
+    quick = {"broker.session.timeout.ms": "3000", "broker.heartbeat.interval.ms": "500"}
+    with Kafka(settings=quick) as cluster:
         yield cluster
 
 

@@ -1,0 +1,175 @@
+"""Kafka stands still, dies, is cut off, or goes down together with PostgreSQL, under load."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterator
+
+import pytest
+from support.kafka import Kafka
+from support.ports import free_port
+from support.postgres import Postgres
+from support.proxy import Proxy
+from support.scene import WINDOW, Scene
+from support.wait import wait_for
+
+
+def test_stands_still(scene: Scene) -> None:
+    """SIGSTOP: connections stay open, nothing is answered. The window fills, rows wait."""
+    relay = scene.relay().wait_ready()
+    with scene.load():
+        scene.wait_seen(200)
+        scene.kafka.pause()
+        relay.wait_metric("kafka_up", 0)
+        assert relay.exit_code is None
+        assert relay.metric("inflight_events") <= WINDOW
+        assert relay.get("/livez")[0] == 200
+        assert relay.get("/readyz")[0] == 503
+        scene.kafka.resume()
+        relay.wait_metric("kafka_up", 1)
+        scene.wait_seen(200)
+    scene.judge()
+    assert relay.metric("producer_rebuilds_total") == 0
+
+
+def test_killed(scene: Scene) -> None:
+    rounds = 3
+    relay = scene.relay().wait_ready()
+    with scene.load(pause_s=0.02):
+        for _ in range(rounds):
+            scene.wait_seen(200)
+            since = relay.log_size()
+            scene.kafka.kill()
+            relay.wait_log("Kafka cannot be reached", since=since)
+            assert relay.metric("kafka_up") == 0
+            scene.kafka.start()
+            relay.wait_metric("kafka_up", 1)
+        scene.wait_seen(200)
+    scene.judge(max_duplicates=rounds * WINDOW)
+    assert relay.metric("reconnects_total", server="kafka") == rounds
+
+
+def test_away_at_the_start(frail_postgres: Postgres, tmp_path: pathlib.Path) -> None:
+    with Kafka() as kafka:
+        scene = Scene(frail_postgres, kafka, tmp_path)
+        try:
+            kafka.stop()
+            relay = scene.relay()
+            relay.wait_log("Kafka cannot be reached")
+            scene.write(50)
+            relay.wait_metric("owner", 1)
+            assert relay.metric("kafka_up") == 0
+            assert relay.status()["kafka"]["error"]
+            assert relay.status()["stall"] is None or "Kafka" in relay.status()["stall"]
+            assert scene.unacknowledged() == 50
+            kafka.start()
+            scene.judge()
+            relay.wait_ready()
+        finally:
+            if not kafka.running():
+                kafka.start()
+            scene.close()
+
+
+# No quarantine: memory that was freed is not to look like memory in use.
+_MEASURED = {"ASAN_OPTIONS": "detect_leaks=1:exitcode=99:quarantine_size_mb=0"}
+_GROWTH_KIB = 16 * 1024
+
+
+def test_both_servers_down_again_and_again(scene: Scene) -> None:
+    """Neither memory nor duplicates grow with the number of outages."""
+    relay = scene.relay(env=_MEASURED).wait_ready()
+    sizes = []
+    with scene.load(pause_s=0.02):
+        for number in range(5):
+            scene.wait_seen(200)
+            if number % 2:
+                scene.postgres.stop("immediate")
+                scene.kafka.kill()
+            else:
+                scene.kafka.kill()
+                scene.postgres.kill()
+            relay.wait_metric("kafka_up", 0)
+            relay.wait_metric("postgres_up", 0)
+            scene.postgres.start()
+            scene.kafka.start()
+            relay.wait_metric("kafka_up", 1)
+            relay.wait_metric("postgres_up", 1)
+            scene.wait_seen(200)
+            sizes.append(relay.rss_kib())
+    scene.judge(max_duplicates=WINDOW)
+    print("resident KiB after each round:", sizes)
+    assert max(sizes[1:]) - sizes[0] < _GROWTH_KIB
+
+
+# -- a network that fails ------------------------------------------------------------------------
+
+
+class ProxiedKafka(Kafka):
+    """One broker that names a proxy's address to those who come through it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.proxied_port = free_port()
+        self.proxy = Proxy(self.proxied_port)
+
+    def _write_properties(self, node: int) -> pathlib.Path:
+        port, controller = self._ports
+        self.settings = {
+            "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller},"
+            f"PROXIED://127.0.0.1:{self.proxied_port}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port},"
+            f"PROXIED://127.0.0.1:{self.proxy.port}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,"
+            "PROXIED:PLAINTEXT",
+            "inter.broker.listener.name": "PLAINTEXT",
+        }
+        return super()._write_properties(node)
+
+    def close(self) -> None:
+        self.proxy.close()
+        super().close()
+
+
+@pytest.fixture(scope="module")
+def proxied_kafka() -> Iterator[ProxiedKafka]:
+    with ProxiedKafka() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cut_off(
+    frail_postgres: Postgres, proxied_kafka: ProxiedKafka, tmp_path: pathlib.Path
+) -> Iterator[Scene]:
+    made = Scene(frail_postgres, proxied_kafka, tmp_path)
+    yield made
+    made.close()
+
+
+def test_a_silent_network_is_noticed(cut_off: Scene, proxied_kafka: ProxiedKafka) -> None:
+    scene, proxy = cut_off, proxied_kafka.proxy
+    relay = scene.relay({"kafka.bootstrap.servers": f"127.0.0.1:{proxy.port}"}).wait_ready()
+    with scene.load(pause_s=0.005):
+        scene.wait_seen(200)
+        proxy.pause()
+        relay.wait_metric("kafka_up", 0)
+        assert relay.exit_code is None
+        proxy.drop()
+        proxy.resume()
+        relay.wait_metric("kafka_up", 1, timeout=30)
+        scene.wait_seen(200)
+    scene.judge(max_duplicates=WINDOW)
+
+
+def test_reset_connections(cut_off: Scene, proxied_kafka: ProxiedKafka) -> None:
+    scene, proxy = cut_off, proxied_kafka.proxy
+    scene.relay({"kafka.bootstrap.servers": f"127.0.0.1:{proxy.port}"}).wait_ready()
+    rounds = 8
+    with scene.load():
+        for _ in range(rounds):
+            scene.wait_seen(100)
+            accepted = proxy.accepted
+            proxy.drop()
+            wait_for(lambda: proxy.accepted > accepted, "the relay to connect again")
+        scene.wait_seen(100)
+    scene.judge(max_duplicates=rounds * WINDOW)
