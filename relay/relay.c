@@ -372,6 +372,7 @@ int relay_run(const struct config *config, struct log *log, relay_reload_fn relo
 {
     struct relay *r = calloc(1, sizeof *r);
     struct err err;
+    bool opened;
     int exit_code;
 
     if (r == NULL || uv_loop_init(&r->loop) != 0) {
@@ -385,21 +386,23 @@ int relay_run(const struct config *config, struct log *log, relay_reload_fn relo
     r->reload_arg = arg;
     r->started_at = clock_boot_ms();
     (void)signal(SIGPIPE, SIG_IGN);
-    log_info(log, "relay", "outbox-relay %s, librdkafka %s, libpq %s, libuv %s", OUTBOX_VERSION,
-             sink_library_version(), pg_library_version(), version_libuv());
     open_handles(r);
-    if (open_parts(r, &err) != 0) {
+    opened = open_parts(r, &err) == 0;
+    if (opened) {
+        log_info(log, "relay", "outbox-relay %s, librdkafka %s, libpq %s, libuv %s",
+                 OUTBOX_VERSION, sink_library_version(), pg_library_version(), version_libuv());
+        notify_ready();
+    } else { /* a wrong setting: this one line is all there is to say */
         log_error(log, "relay", "%s", err.message);
         relay_fail(r, err_exit_code(err.class));
-    } else {
-        notify_ready();
     }
     uv_run(&r->loop, UV_RUN_DEFAULT);
     if (uv_loop_close(&r->loop) != 0 || r->open != 0) {
         log_error(log, "relay", "a handle was left open: this is a bug");
         r->exit_code = err_exit_code(ERR_INTERNAL);
     }
-    log_summary(r);
+    if (opened)
+        log_summary(r);
     exit_code = r->exit_code;
     acknowledger_free(r->acknowledger);
     pipeline_free(r->pipeline);

@@ -12,6 +12,19 @@ static const int rebuild_timeout_ms = 5000;
 
 /* ---- records ---- */
 
+static void count_error(struct relay_counters *c, enum delivery class, const char *name)
+{
+    uint32_t i = 0;
+
+    while (i < c->nerrors && (c->errors[i].class != class || strcmp(c->errors[i].name, name) != 0))
+        i++;
+    if (i == RELAY_ERRORS)
+        i--;
+    if (i == c->nerrors)
+        c->errors[c->nerrors++] = (struct relay_error){class, name, 0};
+    c->errors[i].n++;
+}
+
 /* Remembers the event to halt at: the first refused, or the largest of a batch that was refused for
  * its size, since the broker does not say which one it was. */
 static void remember_culprit(struct relay *r, const struct ledger_item *item, const char *topic,
@@ -76,7 +89,7 @@ static void put(struct relay *r, int64_t now, const struct record *record,
     if (sink_put(r->sink, &out, &err) == 0)
         return;
     if (err.class == ERR_ROW) {
-        r->counters.errors[0]++;
+        count_error(&r->counters, DELIVERY_ROW, "REFUSED");
         remember_culprit(r, &row->item, record->topic, record->topic_len, &err);
     }
     pipeline_put_failed(r->pipeline, now, tag, class_of(&err));
@@ -115,7 +128,7 @@ bool relay_put(struct relay *r, const struct event *event)
     case VERDICT_HOLD:
         return true;
     case VERDICT_INVALID:
-        r->counters.errors[0]++;
+        count_error(&r->counters, DELIVERY_ROW, "INVALID");
         remember_culprit(r, &row.item, record.topic, record.topic_len, &err);
         break;
     case VERDICT_CUT:
@@ -178,7 +191,8 @@ static void count_published(struct relay *r, const struct ledger_item *item)
     histogram_add(&c->latency, (double)(clock_wall_ms() * 1000 - item->created_us) / 1e6);
 }
 
-static void on_report(void *arg, uint64_t tag, enum delivery what, const struct err *why)
+static void on_report(void *arg, uint64_t tag, enum delivery what, const char *error,
+                      const struct err *why)
 {
     struct relay *r = arg;
     struct ledger_item item;
@@ -189,7 +203,7 @@ static void on_report(void *arg, uint64_t tag, enum delivery what, const struct 
         count_published(r, &item);
         return;
     }
-    r->counters.errors[what - DELIVERY_ROW]++;
+    count_error(&r->counters, what, error);
     if (what == DELIVERY_TOPIC)
         remember_cause(r, item.topic, why);
     if (what == DELIVERY_ROW) {

@@ -43,12 +43,22 @@ struct outage {
     char why[256];
 };
 
+/* Kinds of failed deliveries that are counted apart; further ones fall together. */
+#define RELAY_ERRORS 24
+
+struct relay_error {
+    enum delivery class;
+    const char *name; /* librdkafka's, or ours for what is refused before; static storage */
+    uint64_t n;
+};
+
 struct relay_counters {
     uint64_t *published; /* by topic */
     uint32_t topics;
     uint64_t published_all;
     uint64_t acknowledged;
-    uint64_t errors[4]; /* by delivery class: row, topic, cluster, lost */
+    struct relay_error errors[RELAY_ERRORS];
+    uint32_t nerrors;
     uint64_t rebuilds;
     struct histogram latency;
 };

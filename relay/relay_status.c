@@ -86,12 +86,17 @@ static void published(struct relay *r, struct buf *b)
 static void errors(struct relay *r, struct buf *b)
 {
     static const char name[] = "outbox_relay_delivery_errors_total";
-    static const char *const classes[] = {"row", "topic", "cluster", "lost"};
+    static const char *const classes[] = {"ok", "row", "topic", "cluster", "lost"};
 
     metrics_family(b, name, METRIC_COUNTER,
-                   "Records that were not confirmed, by whose fault it was.");
-    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
-        metrics_sample_u64(b, name, METRIC_LABEL("class", classes[i]), r->counters.errors[i]);
+                   "Records that were not confirmed, by whose fault it was and which error.");
+    for (uint32_t i = 0; i < r->counters.nerrors; i++) {
+        const struct relay_error *e = &r->counters.errors[i];
+        const struct metric_label labels[] = {
+            {"class", classes[e->class]}, {"error", e->name}, {NULL, NULL}};
+
+        metrics_sample_u64(b, name, labels, e->n);
+    }
 }
 
 static void latency(struct relay *r, struct buf *b)

@@ -1,8 +1,11 @@
 #include "core/sleeper.h"
 
-/* Between two reads that do find rows: short enough for a latency of a few ms, long enough that
- * reads share their cost. */
+/* Between two reads while awake: short enough for a latency of a few ms ... */
 static const int64_t busy_gap_ms = 1;
+/* ... and the longer the more rows each one finds, so that under a heavy load reads, requests and
+ * acknowledgements share their cost, and leave the processors to the writers. */
+static const uint32_t rows_per_ms = 8;
+static const int64_t busy_gap_max_ms = 8;
 /* Without rows for so long before sleeping: a steady trickle must not take and give the lock all
  * the time, yet one that is slower than that is better told of by its writers than looked for. */
 static const int64_t linger_ms = 5;
@@ -96,12 +99,17 @@ static void found_nothing(struct sleeper *s, int64_t now)
 
 void sleeper_read_done(struct sleeper *s, int64_t now, uint32_t rows)
 {
+    int64_t gap;
+
     if (rows == 0) {
         found_nothing(s, now);
         return;
     }
     awake(s);
-    schedule(s, now + busy_gap_ms);
+    gap = rows / rows_per_ms;
+    if (gap < busy_gap_ms)
+        gap = busy_gap_ms;
+    schedule(s, now + (gap < busy_gap_max_ms ? gap : busy_gap_max_ms));
 }
 
 bool sleeper_wants_lock(const struct sleeper *s)

@@ -42,9 +42,11 @@ struct sink_record {
 
 /* All are called on the loop's thread, never from inside a sink_* call unless that call says so. */
 struct sink_callbacks {
-    /* One a record put. why is NULL for DELIVERY_OK, else borrowed. Reports of a producer that was
+    /* One a record put. For DELIVERY_OK error and why are NULL; else error is the code's short name
+     * (static storage) and why is borrowed. Reports of a producer that was
      * replaced are still given as long as it lives; the tag's epoch tells them apart. */
-    void (*on_report)(void *arg, uint64_t tag, enum delivery what, const struct err *why);
+    void (*on_report)(void *arg, uint64_t tag, enum delivery what, const char *error,
+                      const struct err *why);
     /* A batch of reports has been handed over; a good moment to acknowledge. */
     void (*on_reports_done)(void *arg);
     /* The answer to sink_lookup: why NULL when the topic may be produced to, else ERR_TOPIC

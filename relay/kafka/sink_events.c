@@ -79,7 +79,7 @@ static void report(struct sink *s, const rd_kafka_message_t *m)
 
     s->producer->inflight--;
     if (m->err == RD_KAFKA_RESP_ERR_NO_ERROR && m->offset >= 0) {
-        s->callbacks.on_report(s->arg, tag, DELIVERY_OK, NULL);
+        s->callbacks.on_report(s->arg, tag, DELIVERY_OK, NULL, NULL);
         return;
     }
     (void)snprintf(where, sizeof where, "kafka topic \"%s\" partition %d",
@@ -88,11 +88,12 @@ static void report(struct sink *s, const rd_kafka_message_t *m)
         /* Without an offset no broker has confirmed it: librdkafka infers its delivery from that of
          * a later request, which is wrong where the broker had no state of the producer. */
         (void)err_set(&why, ERR_CLUSTER, "%s: delivered, but without an offset", where);
-        s->callbacks.on_report(s->arg, tag, DELIVERY_LOST, &why);
+        s->callbacks.on_report(s->arg, tag, DELIVERY_LOST, "_NO_OFFSET", &why);
         return;
     }
     (void)kafka_error_set(&why, m->err, where, NULL);
-    s->callbacks.on_report(s->arg, tag, kafka_error_delivery(m->err), &why);
+    s->callbacks.on_report(s->arg, tag, kafka_error_delivery(m->err), rd_kafka_err2name(m->err),
+                           &why);
 }
 
 /* A callback may end what is being drained. */

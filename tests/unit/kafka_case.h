@@ -37,12 +37,14 @@ struct fixture {
     bool expired;
 };
 
-static inline void on_report(void *arg, uint64_t tag, enum delivery what, const struct err *why)
+static inline void on_report(void *arg, uint64_t tag, enum delivery what, const char *error,
+                             const struct err *why)
 {
     struct fixture *f = arg;
 
     assert_true(tag < TAGS);
     assert_true((what == DELIVERY_OK) == (why == NULL));
+    assert_true((error == NULL) == (why == NULL));
     assert_int_equal(f->closed, 0);
     f->seen[tag]++;
     f->what[tag] = what;
