@@ -94,8 +94,35 @@ def test_a_silent_server_is_noticed(scene: Scene, proxy: Proxy) -> None:
         proxy.drop()
         proxy.resume()
         relay.wait_metric("postgres_up", 1, timeout=25)
+        relay.wait_log("owning again", since=since)  # nobody came between
         scene.wait_seen(200)
     scene.judge(max_duplicates=WINDOW)
+
+
+def test_an_owner_that_is_cut_off_has_stopped_before_another_begins(
+    scene: Scene, proxy: Proxy
+) -> None:
+    owner = _through(scene, proxy)
+    owner.wait_metric("owner", 1)
+    standby = scene.relay().wait_ready()
+    with scene.load(pause_s=0.005):
+        scene.wait_seen(200)
+        proxy.pause()
+        standby.wait_metric("owner", 1, timeout=15)
+        scene.wait_seen(200)
+        assert owner.metric("owner") == 0
+        proxy.drop()
+        proxy.resume()
+        wait_for(lambda: owner.status()["state"] == "standby", "it to stand by", 25)
+    assert _said(owner, "the lease could not be renewed in time") < _said(standby, "owning the")
+    scene.judge(max_duplicates=WINDOW)
+    standby.stop()
+    owner.wait_metric("owner", 1)
+
+
+def _said(relay: Relay, what: str) -> str:
+    """When it said so first: times of one clock, which sort as text."""
+    return str(next(line["ts"] for line in relay.log_lines() if what in line["msg"]))
 
 
 def test_resets_and_half_closed_connections_repeat_nothing(scene: Scene, proxy: Proxy) -> None:
