@@ -48,9 +48,14 @@ static bool wrong(struct scan *s, const char *what)
     return false;
 }
 
+static bool is_space(unsigned char c)
+{
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
 static void skip_space(struct scan *s)
 {
-    while (s->at < s->end && (*s->at == ' ' || *s->at == '\t' || *s->at == '\n' || *s->at == '\r'))
+    while (s->at < s->end && is_space(*s->at))
         s->at++;
 }
 
@@ -186,28 +191,56 @@ static bool scan_string(struct scan *s, struct slice *ret, bool *ret_scratch)
     return true;
 }
 
-/* Walks over any value but a string, whose bytes go out as they stand; nesting by count, not by
- * stack. */
-static bool skip_value(struct scan *s)
+/* A number by its characters only: PostgreSQL has looked at their order. */
+static bool scalar_parses(const struct slice *v)
 {
-    int depth = 0;
+    static const char *const words[] = {"true", "false", "null"};
+
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (v->len == strlen(words[i]) && memcmp(v->data, words[i], v->len) == 0)
+            return true;
+    if (v->data[0] != '-' && (v->data[0] < '0' || v->data[0] > '9'))
+        return false;
+    for (size_t i = 0; i < v->len; i++)
+        if (memchr("0123456789+-.eE", v->data[i], 15) == NULL)
+            return false;
+    return true;
+}
+
+static bool scan_scalar(struct scan *s, struct slice *ret)
+{
     const unsigned char *begin = s->at;
+
+    while (s->at < s->end && !is_space(*s->at) && *s->at != ',' && *s->at != '}' && *s->at != ']')
+        s->at++;
+    if (s->at == s->end)
+        return wrong(s, "a value that does not end");
+    *ret = (struct slice){begin, (size_t)(s->at - begin)};
+    if (ret->len == 0)
+        return wrong(s, "a name without a value");
+    return scalar_parses(ret) || wrong(s, "a value that is no JSON");
+}
+
+/* An object or array, whose bytes go out as they stand: only its end has to be found. */
+static bool scan_nested(struct scan *s, struct slice *ret)
+{
+    unsigned char closers[DEPTH_MAX];
+    const unsigned char *begin = s->at;
+    size_t depth = 0;
 
     do {
         unsigned char c;
 
         if (s->at == s->end)
             return wrong(s, "a value that does not end");
-        c = *s->at;
-        if (depth == 0 && (c == ',' || c == '}' || c == ']'))
-            break;
-        s->at++;
+        c = *s->at++;
         if (c == '{' || c == '[') {
-            if (++depth > DEPTH_MAX)
+            if (depth == DEPTH_MAX)
                 return wrong(s, "a value nested too deeply");
+            closers[depth++] = c == '{' ? '}' : ']';
         } else if (c == '}' || c == ']') {
-            if (--depth == 0)
-                break;
+            if (closers[--depth] != c)
+                return wrong(s, "brackets that do not match");
         } else if (c == '"') {
             while (s->at < s->end && *s->at != '"')
                 s->at += *s->at == '\\' && s->end - s->at > 1 ? 2 : 1;
@@ -215,8 +248,9 @@ static bool skip_value(struct scan *s)
                 return wrong(s, "a string that does not end");
             s->at++;
         }
-    } while (true);
-    return s->at > begin || wrong(s, "a name without a value");
+    } while (depth > 0);
+    *ret = (struct slice){begin, (size_t)(s->at - begin)};
+    return true;
 }
 
 static bool is_null(const struct slice *v)
@@ -224,26 +258,16 @@ static bool is_null(const struct slice *v)
     return v->len == 4 && memcmp(v->data, "null", 4) == 0;
 }
 
-/* Scalars end at white space too, which is not part of the value. */
-static struct slice trimmed(const unsigned char *begin, const unsigned char *end)
-{
-    while (end > begin && (end[-1] == ' ' || end[-1] == '\t' || end[-1] == '\n' || end[-1] == '\r'))
-        end--;
-    return (struct slice){begin, (size_t)(end - begin)};
-}
-
 static bool scan_value(struct scan *s, struct slice *ret, bool *ret_scratch)
 {
-    const unsigned char *begin;
-
     *ret_scratch = false;
     if (take(s, '"'))
         return scan_string(s, ret, ret_scratch);
     skip_space(s);
-    begin = s->at;
-    if (!skip_value(s))
+    if (s->at < s->end && (*s->at == '{' || *s->at == '['))
+        return scan_nested(s, ret);
+    if (!scan_scalar(s, ret))
         return false;
-    *ret = trimmed(begin, s->at);
     if (is_null(ret))
         *ret = (struct slice){NULL, 0};
     return true;
