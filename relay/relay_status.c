@@ -17,12 +17,31 @@ static const int64_t report_stall_ms = 10000;
 
 /* ---- stalls ---- */
 
+/* Standing by is no stall; not to know who owns the outbox is one. */
+static void describe_unowned(struct relay *r, char *ret, size_t size)
+{
+    struct owner_view o;
+
+    owner_view(r->owner, &o);
+    if (r->outages[SERVER_READ].down)
+        (void)snprintf(ret, size, "PostgreSQL cannot be read: %s", r->outages[SERVER_READ].why);
+    else if (r->outages[SERVER_CONTROL].down)
+        (void)snprintf(ret, size, "the lease cannot be asked for: %s",
+                       r->outages[SERVER_CONTROL].why);
+    else if (!o.seen && o.epoch > 0)
+        (void)snprintf(ret, size, "PostgreSQL does not answer, so the lease could not be renewed");
+}
+
 static void describe_stall(struct relay *r, int64_t now, const struct pipeline_view *v, char *ret,
                            size_t size)
 {
     ret[0] = '\0';
-    if (r->stopping || !v->owned)
+    if (r->stopping)
         return;
+    if (!v->owned) {
+        describe_unowned(r, ret, size);
+        return;
+    }
     if (!v->source_up)
         (void)snprintf(ret, size, "PostgreSQL cannot be read: %s", r->outages[SERVER_READ].why);
     else if (!v->kafka_up)

@@ -133,8 +133,10 @@ static void ask(struct owner *o)
 
 void owner_expire(struct owner *o, int64_t now)
 {
-    if (o->lease.held && now >= lease_deadline(&o->lease))
-        disowned(o, "the lease could not be renewed in time");
+    if (!o->lease.held || now < lease_deadline(&o->lease))
+        return;
+    o->view.seen = false; /* whose it is from now on only the next answer tells */
+    disowned(o, "the lease could not be renewed in time");
 }
 
 static void on_timer(uv_timer_t *timer)

@@ -27,7 +27,7 @@ struct owner_callbacks {
 /* Who holds the lease, as last seen. */
 struct owner_view {
     bool held;
-    bool seen; /* the row has been read */
+    bool seen; /* the row has been read, since we last let go of it for want of an answer */
     int shard;
     uint64_t epoch;
     char name[128];        /* of the owner; empty for nobody */
