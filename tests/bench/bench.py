@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import statistics
 import subprocess
 import tempfile
@@ -69,6 +70,11 @@ class Bench:
         try:
             self.folder = pathlib.Path(
                 self._stack.enter_context(tempfile.TemporaryDirectory(prefix="outbox-bench-"))
+            )
+            # Its own copy of the relay: a build that starts meanwhile takes nothing away.
+            relay = os.environ.get("OUTBOX_RELAY_BIN", BUILD / "outbox-relay")
+            os.environ["OUTBOX_RELAY_BIN"] = str(
+                shutil.copy2(relay, self.folder / "outbox-relay")
             )
             self.postgres = self._stack.enter_context(Postgres(POSTGRES, fsync=True))
             self.kafka = self._stack.enter_context(BenchKafka())
