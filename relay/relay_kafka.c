@@ -25,13 +25,11 @@ static void count_error(struct relay_counters *c, enum delivery class, const cha
     c->errors[i].n++;
 }
 
-/* Remembers the event to halt at: the first refused, or the largest of a batch that was refused for
- * its size, since the broker does not say which one it was. */
+/* Remembers the event to halt at: the oldest that was refused. */
 static void remember_culprit(struct relay *r, const struct ledger_item *item, const char *topic,
                              size_t topic_len, const struct err *why)
 {
-    r->refused++;
-    if (r->culprit_known && item->bytes <= r->culprit.bytes)
+    if (r->culprit_known && item->seq >= r->culprit.seq)
         return;
     r->culprit_known = true;
     r->culprit = *item;
@@ -47,7 +45,6 @@ void relay_log_culprit(struct relay *r)
         LOG_F_INT("seq", r->culprit.seq),
         LOG_F_STR("topic", r->culprit_topic[0] != '\0' ? r->culprit_topic : NULL),
         LOG_F_INT("bytes", r->culprit.bytes),
-        LOG_F_INT("refused_together", r->refused),
     };
 
     if (!r->culprit_known)

@@ -106,7 +106,6 @@ struct relay {
     bool gauged;
     int64_t gauged_at;
     uint64_t strays;
-    uint64_t refused; /* rows of the batch that an event was refused in */
     bool culprit_known;
     struct ledger_item culprit; /* the event that the relay halts at */
     char culprit_topic[ROUTE_TOPIC_MAX + 1];

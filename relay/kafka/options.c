@@ -1,6 +1,7 @@
 /* One allocation for the pairs, one for all their text. */
 #include "kafka/options.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,7 +32,15 @@ int options_copy(struct options *ret, const struct sink_options *from, struct er
         ret->own[i].value = keep(&at, from->properties[i].value);
     }
     ret->view.properties = ret->own;
+    ret->copied = from->nproperties;
     return 0;
+}
+
+void options_override(struct options *o, const char *name, long value)
+{
+    (void)snprintf(o->override, sizeof o->override, "%ld", value);
+    o->own[o->copied] = (struct sink_property){name, o->override};
+    o->view.nproperties = o->copied + 1;
 }
 
 void options_free(struct options *o)

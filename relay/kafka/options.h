@@ -9,10 +9,15 @@ struct options {
     struct sink_options view; /* its properties are own */
     struct sink_property *own;
     char *text;
+    size_t copied;     /* of own, without what overrides them */
+    char override[16]; /* the value of the one that does */
 };
 
 /* The owner of *ret calls options_free, also after an error (ERR_NOMEM). */
 int options_copy(struct options *ret, const struct sink_options *from, struct err *err);
+/* One property over those that were copied, in the place of an earlier one; name is static. For
+ * producers that are made from now on. */
+void options_override(struct options *o, const char *name, long value);
 void options_free(struct options *o);
 
 #endif

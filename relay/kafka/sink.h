@@ -44,7 +44,9 @@ struct sink_record {
 struct sink_callbacks {
     /* One a record put. For DELIVERY_OK error and why are NULL; else error is the code's short name
      * (static storage) and why is borrowed. Reports of a producer that was
-     * replaced are still given as long as it lives; the tag's epoch tells them apart. */
+     * replaced are still given as long as it lives; the tag's epoch tells them apart. DELIVERY_ROW
+     * is said of one that was refused alone; records that were refused together are DELIVERY_LOST,
+     * and later producers send smaller batches. */
     void (*on_report)(void *arg, uint64_t tag, enum delivery what, const char *error,
                       const struct err *why);
     /* A batch of reports has been handed over; a good moment to acknowledge. */

@@ -3,6 +3,7 @@
 #include "kafka/sink_impl.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Reports handed over in one turn of the loop; the rest waits for the next. */
@@ -12,6 +13,8 @@
 /* Without a sign of life for this long the cluster is asked for one: sooner while records wait. */
 #define SILENCE_MS 3000
 #define SILENCE_IDLE_MS 10000
+/* A batch that is refused for its size is sent again in ones smaller by this. */
+#define SPLIT 8
 /* Questions without an answer, one after the other, that make an up cluster down. */
 #define UNANSWERED_MAX 2
 
@@ -71,10 +74,31 @@ void sink_listen(struct sink *s)
 
 /* ---- what the producer says ---- */
 
-static void report(struct sink *s, const rd_kafka_message_t *m)
+/* A broker refuses a batch as a whole and does not say for which of its records. So they go out
+ * again in smaller ones: either these are taken, for only together were they too large, or in the
+ * end the record at fault stands alone. */
+static void split_batches(struct sink *s, rd_kafka_resp_err_t code)
+{
+    char text[32] = "";
+    size_t size = sizeof text;
+    long bytes;
+
+    if (code != RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE &&
+        code != RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE) {
+        options_override(&s->options, "batch.num.messages", 1);
+        return;
+    }
+    (void)rd_kafka_conf_get(rd_kafka_conf(s->producer->rk), "batch.size", text, &size);
+    bytes = strtol(text, NULL, 10) / SPLIT;
+    options_override(&s->options, "batch.size", bytes > 1 ? bytes : 1);
+}
+
+/* together: how many records the broker answered with one word. */
+static void report(struct sink *s, const rd_kafka_message_t *m, size_t together)
 {
     uint64_t tag = (uint64_t)(uintptr_t)m->_private;
     char where[320];
+    enum delivery what;
     struct err why;
 
     s->producer->inflight--;
@@ -92,8 +116,12 @@ static void report(struct sink *s, const rd_kafka_message_t *m)
         return;
     }
     (void)kafka_error_set(&why, m->err, where, NULL);
-    s->callbacks.on_report(s->arg, tag, kafka_error_delivery(m->err), rd_kafka_err2name(m->err),
-                           &why);
+    what = kafka_error_delivery(m->err);
+    if (what == DELIVERY_ROW && m->err > RD_KAFKA_RESP_ERR_NO_ERROR && together > 1) {
+        split_batches(s, m->err);
+        what = DELIVERY_LOST;
+    }
+    s->callbacks.on_report(s->arg, tag, what, rd_kafka_err2name(m->err), &why);
 }
 
 /* A callback may end what is being drained. */
@@ -104,13 +132,14 @@ static bool draining(const struct sink *s)
 
 static size_t take_reports(struct sink *s, rd_kafka_event_t *event)
 {
+    size_t together = rd_kafka_event_message_count(event); /* one event is one batch */
     const rd_kafka_message_t *m;
     size_t n = 0;
     bool alive = false;
 
     while (draining(s) && (m = rd_kafka_event_message_next(event)) != NULL) {
         alive = alive || m->err == RD_KAFKA_RESP_ERR_NO_ERROR;
-        report(s, m);
+        report(s, m, together);
         n++;
     }
     if (alive && draining(s))

@@ -98,9 +98,11 @@ class Oracle:
         *,
         order: int | None = None,
         partition: int | None = None,
+        required: bool = True,
     ) -> None:
         """order is the event's place in the commit order of its topic and key; without it, the
-        calls are in that order."""
+        calls are in that order. required=False: its row was taken away before it may have been
+        read (TRUNCATE), so it may come and need not."""
         with self._lock:
             place = (topic, key)
             if order is None:
@@ -111,7 +113,7 @@ class Oracle:
                 raise ValueError(f"event {event.id} was reported before")
             self.events[event.id] = event
             self._topics.add(topic)
-            if event.id not in self._seen:
+            if required and event.id not in self._seen:
                 self._unseen.add(event.id)
 
     def rolled_back(self, event_id: object) -> None:
@@ -119,6 +121,13 @@ class Oracle:
             if str(event_id) in self.events:
                 raise ValueError(f"event {event_id} was committed")
             self._rolled_back.add(str(event_id))
+
+    def forget(self, event_id: object) -> None:
+        """It was taken back before it was published."""
+        with self._lock:
+            event = self.events.pop(str(event_id))
+            self._unseen.discard(event.id)
+            self._rolled_back.add(event.id)
 
     def watch(self, topic: str) -> None:
         """Read this topic too: one where nothing ought to come."""
@@ -152,7 +161,7 @@ class Oracle:
     def verify(self, max_duplicates: int = 0, *, timeout: float = 30) -> None:
         """Reads every topic to its present end and judges: lost 0, phantom 0, order per topic and
         key by the first occurrence of each event, duplicates at most as many as allowed."""
-        self._read_to_end(timeout)
+        self.read_to_end(timeout)
         with self._lock:
             problems = self._lost() + self._phantoms() + self._misplaced() + self._disorder()
             problems += self._duplicates(max_duplicates)
@@ -166,6 +175,27 @@ class Oracle:
 
     def records_of(self, event_id: object) -> list[Record]:
         return [record for record in self.records if record.id == str(event_id)]
+
+    def count(self, topic: str) -> int:
+        """Records read so far from this topic; reads what there is."""
+        self._poll()
+        return sum(record.topic == topic for record in self.records)
+
+    def read_to_end(self, timeout: float = 30) -> None:
+        """Every watched topic, to its present end."""
+        deadline = time.monotonic() + timeout
+        self._looked_up = 0.0
+        self._poll(0.01)
+        ends = {
+            (topic, partition): self._consumer.get_watermark_offsets(
+                TopicPartition(topic, partition), timeout=timeout
+            )[1]
+            for topic, partition in list(self._positions)
+        }
+        while any(self._position(place) < end for place, end in ends.items()):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"the topics were not read to their ends in {timeout:g} s")
+            self._poll()
 
     # -- judging ---------------------------------------------------------------------------------
 
@@ -303,21 +333,6 @@ class Oracle:
             self._consumer.assign(
                 [TopicPartition(t, p, offset) for (t, p), offset in self._positions.items()]
             )
-
-    def _read_to_end(self, timeout: float) -> None:
-        deadline = time.monotonic() + timeout
-        self._looked_up = 0.0
-        self._poll(0.01)
-        ends = {
-            (topic, partition): self._consumer.get_watermark_offsets(
-                TopicPartition(topic, partition), timeout=timeout
-            )[1]
-            for topic, partition in list(self._positions)
-        }
-        while any(self._position(place) < end for place, end in ends.items()):
-            if time.monotonic() > deadline:
-                raise AssertionError(f"the topics were not read to their ends in {timeout:g} s")
-            self._poll()
 
     def _position(self, place: tuple[str, int]) -> int:
         """Behind what was read, and behind transaction markers, which are never handed out."""

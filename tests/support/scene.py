@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from support.kafka import Kafka
@@ -57,19 +57,37 @@ class Scene:
         self, count: int, *, keys: int = 10, aggregatetype: str | None = None, **columns: Any
     ) -> list[str]:
         """That many events in one transaction, told to the oracle; their ids."""
-        kind = aggregatetype or self.aggregatetype
-        columns = {"payload": '{"n": 1}', **columns}
         connection = self.postgres.connect(self.db)
         try:
             with connection:
-                keyed = [(f"key-{n % keys}", n) for n in range(count)]
-                ids = [insert(connection, kind, key, **columns) for key, _ in keyed]
-            topic = columns.get("topic") or f"outbox.event.{kind}"
-            for event_id, (key, _) in zip(ids, keyed, strict=True):
-                self.oracle.committed(event_id, topic, key)
+                events = self.insert(
+                    connection, count, keys=keys, aggregatetype=aggregatetype, **columns
+                )
+            self.told(events)
         finally:
             connection.close()
-        return ids
+        return [event_id for event_id, _, _ in events]
+
+    def insert(
+        self,
+        connection: Any,
+        count: int,
+        *,
+        keys: int = 10,
+        aggregatetype: str | None = None,
+        **columns: Any,
+    ) -> list[tuple[str, str, str]]:
+        """That many in the connection's transaction; id, topic and key of each."""
+        kind = aggregatetype or self.aggregatetype
+        columns = {"payload": '{"n": 1}', **columns}
+        topic = str(columns.get("topic") or f"outbox.event.{kind}")
+        keyed = [f"key-{n % keys}" for n in range(count)]
+        return [(insert(connection, kind, key, **columns), topic, key) for key in keyed]
+
+    def told(self, events: Iterable[tuple[str, str, str]]) -> None:
+        """The oracle learns that these are committed, in this order."""
+        for event_id, topic, key in events:
+            self.oracle.committed(event_id, topic, key)
 
     # -- looking ---------------------------------------------------------------------------------
 

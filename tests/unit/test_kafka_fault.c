@@ -36,8 +36,17 @@ static void test_fatal(void **state)
     close_all(&f);
 }
 
-/* The broker refuses a batch: its records are the row's fault as far as anyone knows, none of the
- * partition overtakes them, and the producer is dead. */
+static long batch_size(struct fixture *f)
+{
+    char text[32] = "";
+    size_t size = sizeof text;
+
+    (void)rd_kafka_conf_get(rd_kafka_conf(f->sink->producer->rk), "batch.size", text, &size);
+    return strtol(text, NULL, 10);
+}
+
+/* The broker refuses a batch: none of the partition overtakes it, the producer is dead, and none of
+ * its records is blamed before it was refused alone. */
 static void test_refused_batch(void **state)
 {
     enum { PRODUCE = 0 };
@@ -55,10 +64,16 @@ static void test_refused_batch(void **state)
     assert_non_null(strstr(f.fatal_why.message, "Message size too large"));
     assert_int_equal(f.reports, 9);
     for (int i = 0; i < 63; i += 7)
-        assert_int_equal(f.what[i], DELIVERY_ROW);
+        assert_int_equal(f.what[i], DELIVERY_LOST);
+    assert_int_equal(batch_size(&f), 1000000 / 8);
     put_many(&f, 100, 10);
     WAIT(&f, f.reports == 19);
     assert_int_equal(f.ok, 10);
+    rd_kafka_mock_push_request_errors(f.cluster, PRODUCE, 1, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+    put_many(&f, 200, 1);
+    WAIT(&f, f.rebuilt == 2);
+    assert_int_equal(f.what[200], DELIVERY_ROW);
+    assert_int_equal(batch_size(&f), 1000000 / 8);
     close_all(&f);
 }
 
