@@ -389,8 +389,8 @@ int relay_run(const struct config *config, struct log *log, relay_reload_fn relo
     open_handles(r);
     opened = open_parts(r, &err) == 0;
     if (opened) {
-        log_info(log, "relay", "outbox-relay %s, librdkafka %s, libpq %s, libuv %s",
-                 OUTBOX_VERSION, sink_library_version(), pg_library_version(), version_libuv());
+        log_info(log, "relay", "outbox-relay %s, librdkafka %s, libpq %s, libuv %s", OUTBOX_VERSION,
+                 sink_library_version(), pg_library_version(), version_libuv());
         notify_ready();
     } else { /* a wrong setting: this one line is all there is to say */
         log_error(log, "relay", "%s", err.message);
