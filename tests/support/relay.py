@@ -74,9 +74,9 @@ class Relay:
         self,
         settings: Mapping[str, Any],
         log: pathlib.Path,
-        env: Mapping[str, str] | None = None,
+        env: Mapping[str, str | None] | None = None,
     ) -> None:
-        """env goes over the environment that is made of the settings."""
+        """env goes over the environment that is made of the settings; None takes a name away."""
         self.settings = {
             "http.listen": f"127.0.0.1:{free_port()}",
             "log.format": "json",
@@ -85,7 +85,8 @@ class Relay:
         }
         self.log = log
         everything = {**environment(self.settings), **(env or {})}
-        self.process = Process([binary(), "run"], log, everything)
+        present = {name: value for name, value in everything.items() if value is not None}
+        self.process = Process([binary(), "run"], log, present)
 
     @property
     def url(self) -> str:

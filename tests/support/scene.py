@@ -36,7 +36,7 @@ class Scene:
     # -- its parts -------------------------------------------------------------------------------
 
     def relay(
-        self, settings: Mapping[str, Any] | None = None, env: Mapping[str, str] | None = None
+        self, settings: Mapping[str, Any] | None = None, env: Mapping[str, str | None] | None = None
     ) -> Relay:
         """One more relay."""
         every = {
