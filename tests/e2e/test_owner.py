@@ -42,6 +42,7 @@ def test_one_owns_the_other_stands_by(scene: Scene) -> None:
     assert seen["lease"]["owner"] == owner.status()["lease"]["owner"]
     assert seen["lease"]["epoch"] == owner.metric("lease_epoch") == standby.metric("lease_epoch")
     assert 0 < seen["lease"]["expires_in_ms"] <= 8000
+    standby.wait_metric("kafka_up", 1)  # to stand by it need not have reached Kafka yet
     assert standby.get("/readyz?verbose") == (200, "+postgres ok\n+kafka ok\n+standby\nok\n")
     shown = command("status", settings={"http.listen": standby.settings["http.listen"]})
     assert shown.returncode == 0 and "standby" in shown.stdout
