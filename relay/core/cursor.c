@@ -97,5 +97,5 @@ bool cursor_is_stray(const struct cursor *c, uint64_t xid)
 {
     if (c->kind != READ_START || !c->opened || !snapshot_is_set(&c->before))
         return false;
-    return snapshot_sees(&c->before, xid) || xid >= c->until.xmax;
+    return snapshot_sees(&c->before, xid) || !snapshot_sees(&c->until, xid);
 }

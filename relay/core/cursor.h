@@ -71,7 +71,7 @@ void cursor_advance(struct cursor *c, int64_t seq);
 bool cursor_page_end(struct cursor *c, bool exhausted);
 
 /* True for a row of a start's page that no difference would have brought: its xid had ended before
- * the last complete round, or has not begun here. */
+ * the last complete round, or is running here or has not begun, so that it is not the row's own. */
 bool cursor_is_stray(const struct cursor *c, uint64_t xid);
 
 #endif

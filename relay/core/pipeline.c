@@ -27,10 +27,12 @@ int pipeline_new(struct pipeline **ret, const struct pipeline_options *options, 
     p->sleeper = sleeper_of(options->poll_interval_ms);
     p->rebuild_backoff = backoff_of(50, 10000, options->seed ^ 1);
     p->ack_backoff = backoff_of(50, 5000, options->seed ^ 2);
+    p->read_backoff = backoff_of(50, 5000, options->seed ^ 3);
     p->page_cap = first_page;
     p->row_bytes = 1024;
     p->delivered_since = -1;
     p->reported_at = -1;
+    p->retry_at = INT64_MIN;
     p->epoch = 1;
     pipeline_start_over(p);
     *ret = p;
@@ -91,7 +93,8 @@ static int64_t read_at(const struct pipeline *p)
 {
     if (!can_read(p) || p->reading || waits_for_topic(p))
         return INT64_MAX;
-    return p->caught_up ? p->sleeper.next_read_at : INT64_MIN;
+    return p->caught_up && p->retry_at < p->sleeper.next_read_at ? p->sleeper.next_read_at
+                                                                 : p->retry_at;
 }
 
 static int64_t ack_due_at(const struct pipeline *p)
@@ -362,6 +365,9 @@ void pipeline_read_end(struct pipeline *p, int64_t now, uint32_t rows, bool ok)
         return;
     p->reading = false;
     ledger_forget_done(p->ledger);
+    if (ok)
+        backoff_reset(&p->read_backoff);
+    p->retry_at = ok ? INT64_MIN : now + backoff_next(&p->read_backoff);
     if (p->start_over)
         return;
     if (ok && !p->cut && rows >= p->limit && p->page_cap < p->options.page_events)
@@ -473,38 +479,4 @@ void pipeline_halt(struct pipeline *p, int64_t now)
 enum stop_reason pipeline_stopping(const struct pipeline *p)
 {
     return p->stopping;
-}
-
-void pipeline_view(const struct pipeline *p, struct pipeline_view *ret)
-{
-    *ret = (struct pipeline_view){
-        .owned = p->owned,
-        .source_up = p->source_up,
-        .ack_up = p->ack_up,
-        .kafka_up = p->kafka_up,
-        .sink_ready = p->sink == SINK_READY,
-        .caught_up = p->caught_up,
-        .inflight_events = ledger_events(p->ledger) - ledger_count(p->ledger, ENTRY_DONE),
-        .sent = ledger_count(p->ledger, ENTRY_SENT),
-        .delivered =
-            ledger_count(p->ledger, ENTRY_DELIVERED) + ledger_count(p->ledger, ENTRY_ACKING),
-        .inflight_bytes = ledger_bytes(p->ledger),
-        .topics_away = p->topics.counts[TOPIC_AWAY] + p->topics.counts[TOPIC_RETRYING] +
-                       p->topics.counts[TOPIC_RELEASED],
-        .strays = p->strays,
-        .waiting_since = ledger_count(p->ledger, ENTRY_SENT) > 0 ? p->reported_at : -1,
-    };
-    for (uint32_t i = 0; ret->topics_away > 0 && i < p->topics.n; i++)
-        ret->held += p->topics.list[i].held;
-}
-
-uint32_t pipeline_topics(const struct pipeline *p)
-{
-    return p->topics.n;
-}
-
-enum topic_state pipeline_topic_state(const struct pipeline *p, uint32_t topic, uint64_t *ret_held)
-{
-    *ret_held = topic < p->topics.n ? p->topics.list[topic].held : 0;
-    return topic < p->topics.n ? p->topics.list[topic].state : TOPIC_UNKNOWN;
 }

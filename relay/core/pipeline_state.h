@@ -36,6 +36,8 @@ struct pipeline {
     uint32_t found;     /* rows put in this round */
     uint64_t row_bytes; /* moving average */
     int64_t swept_at;
+    int64_t retry_at; /* not before: the last one failed */
+    struct backoff read_backoff;
     uint64_t strays;
 
     /* the sink */
