@@ -331,9 +331,13 @@ int relay_postgres_open(struct relay *r, struct err *err)
     static const struct owner_callbacks owner = {on_owned, on_disowned, on_truncated,
                                                  on_owner_error};
     uint64_t seed = (uint64_t)clock_wall_ms() ^ (uint64_t)uv_os_getpid() << 32;
-    int rc = acknowledger_new(&r->acknowledger, r->config->ack_mode == ACK_MARK, on_acknowledged, r,
-                              err);
+    int rc = pg_conn_check_uri(r->config->postgres_uri, "postgres.uri", err);
 
+    if (rc == 0)
+        rc = pg_conn_check_uri(r->config->postgres_direct_uri, "postgres.direct_uri", err);
+    if (rc == 0)
+        rc = acknowledger_new(&r->acknowledger, r->config->ack_mode == ACK_MARK, on_acknowledged, r,
+                              err);
     if (rc == 0)
         rc = owner_open(&r->owner, &r->loop, shard, r->instance, r->name, r->config->lease_ttl_ms,
                         &owner, r, err);

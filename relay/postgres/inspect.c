@@ -17,6 +17,7 @@ enum column {
     COL_UPDATE,
     COL_COLUMNS,
     COL_CACHE,
+    COL_SEQUENCE,
     COL_LEASE_OID,
     COL_LEASE,
     COL_LEASE_SELECT,
@@ -30,27 +31,31 @@ enum column {
     COL_PREPARED,
     COL_NOTIFY,
     COL_SEARCH_PATH,
+    COL_HIDDEN, /* the schema, quoted, that has the table and may not be used */
     COL_COUNT,
 };
 
-/* The columns of the table, with the types that the relay reads in binary. */
+/* The columns of the table with the types that the relay reads in binary, and for the remedy what
+ * else their definitions say: writers rely on the defaults. */
 static const struct {
     const char *name;
     const char *type;
+    const char *extra;
+    const char *fallback; /* the default, or NULL */
 } columns[] = {
-    {"seq", "bigint"},
-    {"id", "uuid"},
-    {"aggregatetype", "text"},
-    {"aggregateid", "text"},
-    {"type", "text"},
-    {"payload", "json"},
-    {"payload_bytes", "bytea"},
-    {"headers", "json"},
-    {"topic", "text"},
-    {"partition", "integer"},
-    {"xid", "xid8"},
-    {"created_at", "timestamp with time zone"},
-    {"published_at", "timestamp with time zone"},
+    {"seq", "bigint", " GENERATED ALWAYS AS IDENTITY (CACHE 1) PRIMARY KEY", NULL},
+    {"id", "uuid", " NOT NULL", "gen_random_uuid()"},
+    {"aggregatetype", "text", " NOT NULL", NULL},
+    {"aggregateid", "text", " NOT NULL", NULL},
+    {"type", "text", " NOT NULL", NULL},
+    {"payload", "json", "", NULL},
+    {"payload_bytes", "bytea", "", NULL},
+    {"headers", "json", "", NULL},
+    {"topic", "text", "", NULL},
+    {"partition", "integer", "", NULL},
+    {"xid", "xid8", " NOT NULL", "pg_current_xact_id()"},
+    {"created_at", "timestamp with time zone", " NOT NULL", "clock_timestamp()"},
+    {"published_at", "timestamp with time zone", "", NULL},
 };
 
 /* The timeline out of the name of the WAL file that is being written: pg_control_checkpoint() would
@@ -78,7 +83,10 @@ bool pg_identity_equal(const struct pg_identity *a, const struct pg_identity *b)
 
 const char *pg_inspect_sql(void)
 {
-    return "SELECT c.oid, pg_catalog.format('%I.%I', n.nspname, c.relname), n.nspname, c.relname,"
+    /* format() refuses a null identifier, and to_regclass() a schema that may not be used: OFFSET 0
+     * keeps the planner from trying it beforehand. */
+    return "SELECT c.oid, CASE WHEN c.oid IS NOT NULL THEN"
+           " pg_catalog.format('%I.%I', n.nspname, c.relname) END, n.nspname, c.relname,"
            " c.relkind, pg_catalog.row_security_active(c.oid),"
            " pg_catalog.has_table_privilege(c.oid, 'SELECT'),"
            " pg_catalog.has_table_privilege(c.oid, 'DELETE'),"
@@ -89,11 +97,9 @@ const char *pg_inspect_sql(void)
            "   pg_catalog.format_type(a.atttypid, NULL), ',')"
            "  FROM pg_catalog.pg_attribute a"
            "  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),"
-           " (SELECT pg_catalog.max(s.seqcache) FROM pg_catalog.pg_sequence s"
-           "  JOIN pg_catalog.pg_depend d ON d.objid = s.seqrelid AND d.refobjid = c.oid"
-           "  JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.refobjsubid"
-           "   AND a.attname = 'seq'),"
-           " l.oid, pg_catalog.format('%I.%I', n.nspname, l.relname),"
+           " q.seqcache, q.name,"
+           " l.oid, CASE WHEN c.oid IS NOT NULL THEN"
+           " pg_catalog.format('%I.%I', n.nspname, c.relname || '_lease') END,"
            " pg_catalog.has_table_privilege(l.oid, 'SELECT'),"
            " pg_catalog.has_table_privilege(l.oid, 'UPDATE'),"
            " pg_catalog.current_setting('server_version_num'), pg_catalog.pg_is_in_recovery(),"
@@ -101,12 +107,34 @@ const char *pg_inspect_sql(void)
            " " IDENTITY ","
            " pg_catalog.current_setting('max_prepared_transactions'),"
            " pg_catalog.current_setting('outbox_relay.notify', true),"
-           " pg_catalog.current_setting('search_path')"
-           " FROM (SELECT pg_catalog.to_regclass($1) AS oid) r"
+           " pg_catalog.current_setting('search_path'),"
+           " (SELECT pg_catalog.quote_ident(h.nspname) FROM pg_catalog.pg_namespace h"
+           "  JOIN pg_catalog.pg_class t ON t.relnamespace = h.oid"
+           "  WHERE NOT pg_catalog.has_schema_privilege(h.oid, 'USAGE')"
+           "   AND t.relname = i.name[pg_catalog.cardinality(i.name)]"
+           "   AND CASE WHEN pg_catalog.cardinality(i.name) > 1 THEN h.nspname = i.name[1]"
+           "    ELSE h.nspname = CURRENT_USER OR pg_catalog.quote_ident(h.nspname) = ANY("
+           "     pg_catalog.regexp_split_to_array("
+           "      pg_catalog.current_setting('search_path'), ' *, *')) END"
+           "  LIMIT 1)"
+           " FROM (SELECT $1::text AS raw, pg_catalog.parse_ident($1) AS name OFFSET 0) i"
+           " CROSS JOIN LATERAL (SELECT CASE WHEN pg_catalog.cardinality(i.name) = 1 OR"
+           "  (SELECT pg_catalog.has_schema_privilege(u.oid, 'USAGE')"
+           "   FROM pg_catalog.pg_namespace u WHERE u.nspname = i.name[1])"
+           "  THEN pg_catalog.to_regclass(i.raw) END AS oid) r"
            " LEFT JOIN pg_catalog.pg_class c ON c.oid = r.oid"
            " LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
            " LEFT JOIN pg_catalog.pg_class l ON l.relnamespace = c.relnamespace"
-           "  AND l.relname = c.relname || '_lease'";
+           "  AND l.relname = c.relname || '_lease'"
+           " LEFT JOIN LATERAL (SELECT s.seqcache,"
+           "   pg_catalog.format('%I.%I', sn.nspname, sc.relname) AS name"
+           "  FROM pg_catalog.pg_sequence s"
+           "  JOIN pg_catalog.pg_class sc ON sc.oid = s.seqrelid"
+           "  JOIN pg_catalog.pg_namespace sn ON sn.oid = sc.relnamespace"
+           "  JOIN pg_catalog.pg_depend d ON d.objid = s.seqrelid AND d.refobjid = c.oid"
+           "  JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.refobjsubid"
+           "   AND a.attname = 'seq'"
+           "  ORDER BY s.seqcache DESC LIMIT 1) q ON true";
 }
 
 void pg_session_sql(struct buf *sql, int64_t lock_timeout_ms)
@@ -156,6 +184,40 @@ static const char *type_of(const char *list, const char *name, size_t *ret_len)
     return NULL;
 }
 
+static int column_missing(const char *table, size_t i, struct err *err)
+{
+    const char *fallback = columns[i].fallback;
+
+    return err_set(err, ERR_CONFIG,
+                   "table %s has no column \"%s\": ALTER TABLE %s ADD COLUMN %s %s%s%s%s, as in "
+                   "schema/migrations/0001_outbox.up.sql",
+                   table, columns[i].name, table, columns[i].name, columns[i].type,
+                   columns[i].extra, fallback != NULL ? " DEFAULT " : "",
+                   fallback != NULL ? fallback : "");
+}
+
+static int column_differs(const char *table, size_t i, const char *type, size_t len,
+                          struct err *err)
+{
+    const char *name = columns[i].name;
+    const char *wanted = columns[i].type;
+    char drop[64] = "";
+    char set[128] = "";
+
+    /* A default of the old type would not follow the column to the new one. */
+    if (columns[i].fallback != NULL) {
+        (void)snprintf(drop, sizeof drop, "ALTER COLUMN %s DROP DEFAULT, ", name);
+        (void)snprintf(set, sizeof set, ", ALTER COLUMN %s SET DEFAULT %s", name,
+                       columns[i].fallback);
+    }
+    return err_set(err, ERR_CONFIG,
+                   "column \"%s\" of table %s is %.*s, but has to be %s: ALTER TABLE %s %sALTER "
+                   "COLUMN %s TYPE %s USING %s::text::%s%s, as in "
+                   "schema/migrations/0001_outbox.up.sql",
+                   name, table, (int)len, type, wanted, table, drop, name, wanted, name, wanted,
+                   set);
+}
+
 static int check_columns(const PGresult *res, struct err *err)
 {
     const char *list = value(res, COL_COLUMNS);
@@ -166,17 +228,30 @@ static int check_columns(const PGresult *res, struct err *err)
         const char *type = type_of(list, columns[i].name, &len);
 
         if (type == NULL)
-            return err_set(err, ERR_CONFIG,
-                           "table %s has no column \"%s\": ALTER TABLE %s ADD COLUMN %s %s, as in "
-                           "schema/migrations/0001_outbox.up.sql",
-                           table, columns[i].name, table, columns[i].name, columns[i].type);
+            return column_missing(table, i, err);
         if (len != strlen(columns[i].type) || memcmp(type, columns[i].type, len) != 0)
-            return err_set(err, ERR_CONFIG,
-                           "column \"%s\" of table %s is %.*s, but has to be %s, as in "
-                           "schema/migrations/0001_outbox.up.sql",
-                           columns[i].name, table, (int)len, type, columns[i].type);
+            return column_differs(table, i, type, len, err);
     }
     return 0;
+}
+
+/* There is no table that the role can see. */
+static int table_missing(const PGresult *res, const struct pg_inspect_options *options,
+                         struct err *err)
+{
+    const char *schema = value(res, COL_HIDDEN);
+    const char *user = value(res, COL_USER);
+
+    if (schema != NULL)
+        return err_set(
+            err, ERR_PERMISSION,
+            "role \"%s\" may not use schema %s, which table \"%s\" is in: GRANT USAGE ON "
+            "SCHEMA %s TO \"%s\"",
+            user, schema, options->table, schema, user);
+    return err_set(err, ERR_CONFIG,
+                   "there is no table \"%s\" in database \"%s\" (search_path %s): install it "
+                   "with psql -f schema/migrations/0001_outbox.up.sql, or set source.table",
+                   options->table, value(res, COL_DATABASE), value(res, COL_SEARCH_PATH));
 }
 
 static int check_table(const PGresult *res, const struct pg_inspect_options *options,
@@ -187,10 +262,7 @@ static int check_table(const PGresult *res, const struct pg_inspect_options *opt
     int rc;
 
     if (value(res, COL_OID) == NULL)
-        return err_set(err, ERR_CONFIG,
-                       "there is no table \"%s\" in database \"%s\" (search_path %s): install it "
-                       "with psql -f schema/migrations/0001_outbox.up.sql, or set source.table",
-                       options->table, value(res, COL_DATABASE), value(res, COL_SEARCH_PATH));
+        return table_missing(res, options, err);
     if (kind[0] != 'r' && kind[0] != 'p')
         return err_set(
             err, ERR_CONFIG,
@@ -209,9 +281,21 @@ static int check_table(const PGresult *res, const struct pg_inspect_options *opt
     if (cache != NULL && strcmp(cache, "1") != 0)
         return err_set(err, ERR_CONFIG,
                        "the sequence of %s.seq has CACHE %s, which hands out numbers out of order: "
-                       "ALTER TABLE %s ALTER COLUMN seq SET CACHE 1",
-                       value(res, COL_TABLE), cache, value(res, COL_TABLE));
+                       "ALTER SEQUENCE %s CACHE 1",
+                       value(res, COL_TABLE), cache, value(res, COL_SEQUENCE));
     return 0;
+}
+
+static int lease_missing(const PGresult *res, struct err *err)
+{
+    const char *lease = value(res, COL_LEASE);
+
+    return err_set(err, ERR_CONFIG,
+                   "there is no lease table %s: CREATE TABLE %s (shard integer NOT NULL DEFAULT 0 "
+                   "PRIMARY KEY, epoch bigint NOT NULL DEFAULT 0, owner uuid, owner_name text, "
+                   "renewed_at timestamptz, ttl_ms integer); INSERT INTO %s (shard) VALUES (0); "
+                   "GRANT SELECT, UPDATE ON %s TO \"%s\"",
+                   lease, lease, lease, lease, value(res, COL_USER));
 }
 
 static int check_rights(const PGresult *res, const struct pg_inspect_options *options,
@@ -235,10 +319,7 @@ static int check_rights(const PGresult *res, const struct pg_inspect_options *op
                        "TO \"%s\"",
                        user, table, user);
     if (value(res, COL_LEASE_OID) == NULL)
-        return err_set(err, ERR_CONFIG,
-                       "there is no lease table \"%s_lease\" in schema \"%s\": install it with "
-                       "psql -f schema/migrations/0001_outbox.up.sql",
-                       value(res, COL_NAME), value(res, COL_SCHEMA));
+        return lease_missing(res, err);
     if (!yes(res, COL_LEASE_SELECT) || !yes(res, COL_LEASE_UPDATE))
         return err_set(err, ERR_PERMISSION,
                        "role \"%s\" may not hold the lease: GRANT SELECT, UPDATE ON %s TO \"%s\"",

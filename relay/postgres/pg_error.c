@@ -42,6 +42,12 @@ int pg_error_of_conn(struct err *err, const PGconn *conn)
         }
     }
     text[n] = '\0';
+    /* libpq's words where target_session_attrs is not met. */
+    if (strstr(text, "session is read-only") != NULL)
+        return err_set(err, ERR_UNAVAILABLE,
+                       "%s (a standby? rows cannot be acknowledged there; name the primary, or all "
+                       "hosts, in postgres.uri)",
+                       text);
     return err_set(err, ERR_UNAVAILABLE, "%s", n > 0 ? text : "the connection was closed");
 }
 
