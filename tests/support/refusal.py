@@ -1,0 +1,190 @@
+"""What the relay refuses: how an outbox is spoilt, what is said of it, and the remedy that it names.
+
+The relay runs as a role of its own with the rights that the README gives it, and whose name needs
+quotes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from dataclasses import dataclass, field
+from typing import Any
+
+from support.postgres import Postgres
+from support.relay import REPOSITORY, Relay
+
+WRONG, RIGHT_MISSING = 78, 77
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """spoil is SQL, where {role} stands for the relay's; remedy finds its SQL, or the file to
+    install, in what the relay says."""
+
+    name: str
+    spoil: str
+    code: int
+    says: str
+    remedy: str
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def _column(name: str) -> Refusal:
+    return Refusal(
+        f"no column {name}",
+        f"ALTER TABLE outbox DROP COLUMN {name}",
+        WRONG,
+        rf'table public\.outbox has no column "{name}"',
+        r": (ALTER TABLE .*), as in schema/migrations/",
+    )
+
+
+def _type(name: str, type_: str, named: str) -> Refusal:
+    return Refusal(
+        f"{name} is {type_}",
+        f"ALTER TABLE outbox ALTER COLUMN {name} DROP DEFAULT,"
+        f" ALTER COLUMN {name} TYPE {type_} USING {name}::text::{type_}",
+        WRONG,
+        rf'column "{name}" of table public\.outbox is {named}, but has to be',
+        r": (ALTER TABLE .*), as in schema/migrations/",
+    )
+
+
+def _right(
+    name: str, revoked: str, says: str, settings: dict[str, Any] | None = None
+) -> Refusal:
+    return Refusal(
+        f"no right: {name}",
+        f"REVOKE {revoked} FROM {{role}}",
+        RIGHT_MISSING,
+        rf'role "[^"]+" may not {says}',
+        r"(GRANT .*?)(?:, or set ack\.mode to mark)?$",
+        settings or {},
+    )
+
+
+_ROW_SECURITY = (
+    "ALTER TABLE outbox ENABLE ROW LEVEL SECURITY",
+    WRONG,
+    r'row-level security of table public\.outbox applies to role "[^"]+" and would hide events',
+)
+_CACHE = r"the sequence of public\.outbox\.seq has CACHE 10, which hands out numbers out of order"
+_USAGE = "USAGE ON SCHEMA public FROM PUBLIC; REVOKE ALL ON SCHEMA public"
+
+REFUSALS = [
+    Refusal(
+        "no table",
+        "DROP TABLE outbox, outbox_lease, outbox_schema_version;"
+        " DROP FUNCTION outbox_wake, outbox_truncated",
+        WRONG,
+        r'there is no table "outbox" in database "test_\d+" \(search_path "\$user", public\)',
+        r"psql -f (\S+\.sql)",
+    ),
+    Refusal(
+        "a view",
+        "ALTER TABLE outbox RENAME TO events; CREATE VIEW outbox AS SELECT * FROM events",
+        WRONG,
+        r"public\.outbox is no table: set source\.table",
+        "",
+    ),
+    _column("seq"),
+    _column("id"),
+    _column("aggregateid"),
+    _column("headers"),
+    _column("xid"),
+    _column("created_at"),
+    _column("published_at"),
+    _type("payload", "jsonb", "jsonb"),
+    _type("aggregateid", "varchar(255)", "character varying"),
+    _type("created_at", "timestamp", "timestamp without time zone"),
+    _type("xid", "bigint", "bigint"),
+    Refusal(
+        "row-level security: the role's remedy", *_ROW_SECURITY, r"(ALTER ROLE .*), or ALTER TABLE"
+    ),
+    Refusal("row-level security: the table's remedy", *_ROW_SECURITY, r", or (ALTER TABLE .*)$"),
+    Refusal(
+        "cached identity",
+        "ALTER TABLE outbox ALTER COLUMN seq SET CACHE 10",
+        WRONG,
+        _CACHE,
+        r": (ALTER .*)$",
+    ),
+    Refusal(
+        "cached serial",
+        "ALTER TABLE outbox ALTER COLUMN seq DROP IDENTITY;"
+        ' CREATE SEQUENCE "odd name" CACHE 10 OWNED BY outbox.seq;'
+        """ ALTER TABLE outbox ALTER COLUMN seq SET DEFAULT nextval('"odd name"')""",
+        WRONG,
+        _CACHE,
+        r": (ALTER .*)$",
+    ),
+    _right("schema", _USAGE, "use"),
+    _right("schema, named", _USAGE, "use", {"source.table": "public.outbox"}),
+    _right("SELECT", "SELECT ON outbox", "read"),
+    _right("DELETE", "DELETE ON outbox", "delete published rows"),
+    _right(
+        "UPDATE", "UPDATE (published_at) ON outbox", "mark published rows", {"ack.mode": "mark"}
+    ),
+    _right("lease, SELECT", "SELECT ON outbox_lease", "hold the lease"),
+    _right("lease, UPDATE", "UPDATE ON outbox_lease", "hold the lease"),
+    Refusal(
+        "no lease table",
+        "DROP TABLE outbox_lease",
+        WRONG,
+        r"there is no lease table public\.outbox_lease",
+        r": (CREATE TABLE .*)$",
+    ),
+]
+
+
+class Guarded:
+    """An outbox and the relay's own role."""
+
+    def __init__(self, server: Postgres) -> None:
+        self.server = server
+        self.db = server.createdb()
+        self.role = f"Relay of {self.db}"
+        self.run(f'CREATE ROLE "{self.role}" LOGIN')
+        self.grant()
+
+    @property
+    def uri(self) -> str:
+        return f"host=127.0.0.1 port={self.server.port} dbname={self.db} user='{self.role}'"
+
+    def run(self, sql: str) -> None:
+        """As the superuser, as an operator would."""
+        self.server.psql(self.db, sql)
+
+    def grant(self) -> None:
+        """What the README says, for either ack.mode."""
+        self.run(
+            f'GRANT SELECT, DELETE, UPDATE (published_at) ON outbox TO "{self.role}";'
+            f' GRANT SELECT, UPDATE ON outbox_lease TO "{self.role}"'
+        )
+
+    def spoil(self, refusal: Refusal) -> None:
+        self.run(refusal.spoil.format(role=f'"{self.role}"'))
+
+    def heal(self, refusal: Refusal, message: str) -> None:
+        """The remedy, taken word for word out of the message."""
+        found = re.search(refusal.remedy, message)
+        assert found, f"no remedy in {message!r}"
+        if found[1].endswith(".sql"):
+            self.server.psql(self.db, file=REPOSITORY / shlex.split(found[1])[0])
+            self.grant()  # the tables are new
+        else:
+            self.run(found[1])
+
+
+def complaints(relay: Relay) -> list[str]:
+    """What it said at level error."""
+    return [line["msg"] for line in relay.log_lines() if line["level"] == "error"]
+
+
+def results(text: str) -> list[dict[str, Any]]:
+    """Of `check --json`."""
+    found = json.loads(text)
+    assert all(set(each) == {"check", "ok", "message"} for each in found)
+    return found
