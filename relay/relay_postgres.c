@@ -84,8 +84,11 @@ static void on_source_up(void *arg, const struct pg_facts *facts)
 {
     struct relay *r = arg;
     int64_t now = clock_boot_ms();
-    bool back = relay_recovered(r, SERVER_READ, now);
+    bool back;
 
+    if (r->closing)
+        return;
+    back = relay_recovered(r, SERVER_READ, now);
     compare_server(r, facts, now);
     r->facts = *facts;
     r->known = true;
@@ -108,6 +111,9 @@ static void on_source_lost(void *arg, bool was_up, const struct err *why)
     int64_t now = clock_boot_ms();
 
     (void)was_up;
+    /* While the producer ends the connection is still tried, and would complain once more. */
+    if (r->closing)
+        return;
     if (!r->ever_up && (why->class == ERR_CONFIG || why->class == ERR_PERMISSION)) {
         log_error(r->log, "postgres", "%s", why->message);
         relay_fail(r, err_exit_code(why->class));
