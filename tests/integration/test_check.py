@@ -133,7 +133,9 @@ def test_a_wrong_password(own_server: Postgres, kafka: Kafka) -> None:
     uri = f"postgresql://guarded:wr0ng-secret@127.0.0.1:{own_server.port}/postgres"
     code, found = check({"postgres.uri": uri, "kafka.bootstrap.servers": kafka.bootstrap})
     assert code == 69
-    assert 'password authentication failed for user "guarded"' in named(found, "postgres")[0]["message"]
+    (failed,) = [each for each in found if not each["ok"]]
+    assert failed["check"] == "postgres"
+    assert 'password authentication failed for user "guarded"' in failed["message"]
     assert "secret" not in json.dumps(found)
 
 

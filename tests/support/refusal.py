@@ -1,4 +1,4 @@
-"""What the relay refuses: how an outbox is spoilt, what is said of it, and the remedy that it names.
+"""What the relay refuses: how an outbox is spoilt, what is said of it, and the remedy named.
 
 The relay runs as a role of its own with the rights that the README gives it, and whose name needs
 quotes.
