@@ -9,6 +9,12 @@ static const int64_t busy_gap_max_ms = 8;
 /* Without rows for so long before sleeping: a steady trickle must not take and give the lock all
  * the time, yet one that is slower than that is better told of by its writers than looked for. */
 static const int64_t linger_ms = 5;
+/* Many writers commit in bursts, a flush of the disk apart, and should they have to notify, they
+ * could not share that flush. */
+static const int64_t linger_busy_ms = 20;
+/* The most between two reads while writers from before the question are open: they notify nobody,
+ * and with one that stays open for long nothing but these reads finds what the others wrote. */
+static const int64_t asking_gap_max_ms = 500;
 
 static void schedule(struct sleeper *s, int64_t at)
 {
@@ -74,6 +80,10 @@ void sleeper_read_sent(struct sleeper *s)
 /* Nothing was found: ask for the lock once that has lasted, then wait longer each time. */
 static void found_nothing(struct sleeper *s, int64_t now)
 {
+    int64_t most = s->poll_interval_ms;
+
+    int64_t linger = s->busy ? linger_busy_ms : linger_ms;
+
     if (s->idle_since < 0)
         s->idle_since = now;
     if (s->state == SLEEP_CONFIRMING) {
@@ -89,12 +99,14 @@ static void found_nothing(struct sleeper *s, int64_t now)
         schedule(s, now + s->poll_interval_ms);
         return;
     }
-    if (s->state == SLEEP_AWAKE && s->can_notify && now - s->idle_since >= linger_ms)
+    if (s->state == SLEEP_AWAKE && s->can_notify && now - s->idle_since >= linger)
         s->state = SLEEP_ASKING;
     schedule(s, now + s->gap_ms);
     if (s->state == SLEEP_AWAKE && s->can_notify)
         return;
-    s->gap_ms = s->gap_ms * 2 < s->poll_interval_ms ? s->gap_ms * 2 : s->poll_interval_ms;
+    if (s->state == SLEEP_ASKING && most > asking_gap_max_ms)
+        most = asking_gap_max_ms;
+    s->gap_ms = s->gap_ms * 2 < most ? s->gap_ms * 2 : most;
 }
 
 void sleeper_read_done(struct sleeper *s, int64_t now, uint32_t rows)
@@ -107,6 +119,7 @@ void sleeper_read_done(struct sleeper *s, int64_t now, uint32_t rows)
     }
     awake(s);
     gap = rows / rows_per_ms;
+    s->busy = gap > 0;
     if (gap < busy_gap_ms)
         gap = busy_gap_ms;
     schedule(s, now + (gap < busy_gap_max_ms ? gap : busy_gap_max_ms));
