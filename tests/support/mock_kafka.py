@@ -18,8 +18,11 @@ SOURCE = pathlib.Path(__file__).with_name("mock_kafka.c")
 # Kafka's protocol: API keys, error codes.
 PRODUCE = 0
 NOT_LEADER = 6
+REQUEST_TIMED_OUT = 7
+NOT_ENOUGH_REPLICAS = 19
 OUT_OF_ORDER_SEQUENCE = 45
 INVALID_PRODUCER_EPOCH = 47
+KAFKA_STORAGE_ERROR = 56
 UNKNOWN_PRODUCER_ID = 59
 
 
