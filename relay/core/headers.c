@@ -202,7 +202,7 @@ static bool scalar_parses(const struct slice *v)
     if (v->data[0] != '-' && (v->data[0] < '0' || v->data[0] > '9'))
         return false;
     for (size_t i = 0; i < v->len; i++)
-        if (memchr("0123456789+-.eE", v->data[i], 15) == NULL)
+        if (v->data[i] == '\0' || strchr("0123456789+-.eE", v->data[i]) == NULL)
             return false;
     return true;
 }

@@ -22,6 +22,7 @@ struct sleeper {
     enum sleep_state state;
     bool can_notify; /* a notification has been proved to arrive */
     bool confirming; /* the round that is being read began after the grant */
+    bool busy;       /* the last read that found rows found many */
     int64_t poll_interval_ms;
     int64_t gap_ms;     /* between reads that find nothing; grows */
     int64_t idle_since; /* when reads began to find nothing, -1 while they find something */
