@@ -81,7 +81,6 @@ void sleeper_read_sent(struct sleeper *s)
 static void found_nothing(struct sleeper *s, int64_t now)
 {
     int64_t most = s->poll_interval_ms;
-
     int64_t linger = s->busy ? linger_busy_ms : linger_ms;
 
     if (s->idle_since < 0)

@@ -56,7 +56,7 @@ static rd_kafka_t *open_consumer(const char *bootstrap)
 /* Of a topic made a moment ago the leader may not know yet that it is one: asked until it does. */
 static int64_t end_of(rd_kafka_t *rk, const char *name, int32_t partition)
 {
-    int64_t deadline = now_us() + 30 * 1000000;
+    int64_t deadline = now_us() + INT64_C(30000000);
     int64_t low;
     int64_t high;
 
