@@ -126,6 +126,7 @@ def test_while_the_relay_sleeps(two_phase: Outbox) -> None:
     """notify on for the database, off for the one writer that prepares: it never fails, and what
     it commits is found by the interval's poll, or with the next event."""
     two_phase.one(f"ALTER DATABASE {two_phase.db} SET outbox_relay.notify = 'on'")
+    two_phase.close()  # sessions from before do not know of it
     relay = two_phase.relay({"source.poll_interval_ms": 1500})
     for number in range(3):
         wait_for(lambda: sleeping(relay), "the relay to sleep")
@@ -146,6 +147,7 @@ def test_while_the_relay_sleeps(two_phase: Outbox) -> None:
 def test_notifying_writers_are_refused_to_prepare_and_lose_nothing(two_phase: Outbox) -> None:
     """Who says that nobody prepares, and does: PREPARE fails, the transaction is undone."""
     two_phase.one(f"ALTER DATABASE {two_phase.db} SET outbox_relay.notify = 'on'")
+    two_phase.close()  # sessions from before do not know of it
     relay = two_phase.relay({"source.poll_interval_ms": 60000})
     wait_for(lambda: sleeping(relay), "the relay to sleep")
     connection = two_phase.connect()
