@@ -19,7 +19,7 @@ static const int64_t wake_us = 200000;
 static const int64_t calm_us_max = 400000000;
 static const uint64_t calm_steps_max = 400000;
 /* The core's memory may grow by no more than this within an episode: a few snapshots and lists. */
-static const size_t heap_max = 256 * 1024;
+static const size_t heap_max = 1U << 18;
 
 static int64_t wake_limit(const struct sim *s, bool backstop)
 {

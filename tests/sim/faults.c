@@ -49,7 +49,7 @@ static void preload(struct sim *s, uint32_t n)
         *row = (struct row){
             .seq = v->next_seq++,
             .xid = lot == 0   ? 3 + i
-                   : lot == 1 ? v->next_xid + i * 7
+                   : lot == 1 ? v->next_xid + (uint64_t)i * 7
                               : v->next_xid + 100000 + i,
             .key = (uint16_t)(lot == 1 ? KEYS_SERIAL + sim_below(s, KEYS - KEYS_SERIAL)
                                        : sim_below(s, KEYS_SERIAL)),
@@ -76,7 +76,7 @@ void faults_draw(struct sim *s)
     static const uint32_t pages[] = {1, 3, 16, 100, 512};
     static const uint32_t acks[] = {1, 8, 128};
     static const uint32_t thinks[] = {500, 5000, 60000, 600000};
-    static const uint32_t gaps[] = {0, 30000, 300000, 2000000};
+    static const uint32_t gaps[] = {0, 30000, 100000, 1000000};
     /* Those whose harm takes several of them, or bad luck besides. */
     static const uint32_t often[] = {
         FAULT_KILL,         FAULT_PAUSE,          FAULT_SERVER_CRASH,   FAULT_SERVER_CRASH,
@@ -94,8 +94,8 @@ void faults_draw(struct sim *s)
                     .ack_events = pick(s, acks, 3),
                     .poll_interval_ms = 300 + sim_below(s, 3000),
                     .sweep_interval_ms = 1000 + sim_below(s, 20000)},
-        .ttl_ms = 1000 + sim_below(s, 8000),
-        .relays = 1 + (int)sim_below(s, 2),
+        .ttl_ms = 600 + sim_below(s, sim_chance(s, 50) ? 800 : 8000),
+        .relays = sim_chance(s, 35) ? 1 : 2,
         .notify = sim_chance(s, 75),
         .latency_us = 100 + sim_below(s, 4000),
         .think_us = pick(s, thinks, 4),
@@ -113,9 +113,13 @@ void faults_draw(struct sim *s)
         if (c->fault_us > 0 && sim_chance(s, 40))
             c->faults |= 1U << f;
     c->focus = pick(s, often, sizeof often / sizeof *often);
-    c->focus_pct = sim_chance(s, 60) ? 50 : 0;
-    if (c->focus_pct > 0 && c->fault_us > 0)
+    c->focus_pct = sim_chance(s, 75) ? 50 : 0;
+    if (c->focus_pct > 0 && c->fault_us > 0) {
         c->faults |= 1U << c->focus;
+        c->fault_us = sim_chance(s, 50) ? 30000 : 100000;
+    }
+    if (c->focus == FAULT_SERVER_CRASH)
+        c->async_pct = 100; /* so that there is something to forget, and seqs come again */
     preload(s, c->preload);
 }
 
@@ -183,7 +187,7 @@ static void on_kafka(struct sim *s, struct relay *r, enum fault f)
 static void on_relay(struct sim *s, struct relay *r, enum fault f)
 {
     int who = relay_index(s, r);
-    int64_t late = s->now + sim_spread(s, s->cfg.ttl_ms * 700);
+    int64_t late = s->now + sim_spread(s, s->cfg.ttl_ms * (sim_chance(s, 50) ? 300 : 1500));
 
     switch (f) {
     case FAULT_KILL:

@@ -59,12 +59,12 @@ static void end_episode(struct sim *s)
 /* Storms with calms between, until the episode's events are used up or its time is over. */
 static void run_episode(struct sim *s)
 {
-    uint64_t until = s->steps + 6000 + sim_below(s, 16000);
+    uint64_t until = s->steps + 4000 + sim_below(s, 10000);
 
     begin_episode(s);
     while (s->steps < until && s->steps < s->steps_max &&
            s->srv.nrows + 2 * WRITERS * TXN_ROWS_MAX < EVENTS_MAX) {
-        uint64_t storm = s->steps + 1500 + sim_below(s, 6000);
+        uint64_t storm = s->steps + 1500 + sim_below(s, 5000);
 
         while (s->steps < storm && sim_step(s))
             continue;
@@ -104,6 +104,12 @@ static int run_seed(const struct arguments *args, uint64_t seed)
            s->totals.faults, s->totals.reads, s->totals.acks, s->totals.sleeps, s->totals.wakeups,
            s->totals.strays,
            (double)(t1.tv_sec - t0.tv_sec) + (double)(t1.tv_nsec - t0.tv_nsec) / 1e9);
+    while (s->kept != NULL) {
+        void **block = s->kept;
+
+        s->kept = *block;
+        free((void *)block);
+    }
     free(s->queue);
     free(s->notes);
     free(s);

@@ -144,9 +144,12 @@ static void page_end(struct sim *s, struct relay *r)
     r->page_at_server = false;
     pipeline_read_end(r->p, sim_ms(s), page->n, page->ok);
     if (s->mutation == MUTATION_GROW) {
-        void *volatile kept = malloc(4096);
+        void **block = malloc(4096);
 
-        (void)kept;
+        if (block != NULL) {
+            *block = s->kept;
+            s->kept = block;
+        }
     }
     if (r->notify_waits)
         conn_answer(s, r, CONN_READ, EV_STREAM, 1);

@@ -336,6 +336,7 @@ struct sim {
     uint32_t producers; /* ever made */
     size_t heap_base;
     struct totals totals;
+    void **kept; /* what the mutation that grows has left behind */
 };
 
 /* ---- sim.c: the queue, chance, the trace ---- */

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #define LOG_MAX 4096
-#define LOG_ROWS_MAX (EVENTS_MAX * 4)
+#define LOG_ROWS_MAX ((size_t)EVENTS_MAX * 4)
 
 void world_init(struct sim *s)
 {
@@ -270,7 +270,7 @@ void world_writer(struct sim *s, int slot)
     struct txn *t = &v->txns[slot];
 
     if (!v->up) {
-        sim_at(s, s->now + 20000, EV_WRITER, slot, 0, 0, 0);
+        sim_at(s, s->now + 3000, EV_WRITER, slot, 0, 0, 0);
         return;
     }
     if (!t->open) {
