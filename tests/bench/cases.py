@@ -61,7 +61,7 @@ def producer_once(bench: Bench, events: int, size: int) -> dict[str, float]:
 
 
 def drain(bench: Bench) -> list[Line]:
-    events, rounds = (200_000, 1) if bench.quick else (1_000_000, 3)
+    events, rounds = (100_000, 1) if bench.quick else (1_000_000, 3)
     lines = []
     for size in (200, 1000):
         runs: dict[str, list[dict[str, float]]] = {"peer": [], "delete": [], "mark": []}
@@ -139,7 +139,7 @@ def latency_floor(bench: Bench, rate: int, seconds: float) -> dict[str, float]:
 
 
 def latency(bench: Bench) -> list[Line]:
-    seconds, rounds = (4.0, 1) if bench.quick else (15.0, 2)
+    seconds, rounds = (3.0, 1) if bench.quick else (15.0, 2)
     lines = []
     for rate in (100, 1000, 5000):
         floors, runs = [], []
