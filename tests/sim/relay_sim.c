@@ -245,7 +245,6 @@ static void carry_out(struct sim *s, struct relay *r, const struct action *a)
         r->request = a->read;
         r->page_busy = true;
         r->page_at_server = false;
-        r->read_since = s->now;
         conn_ask(s, r, CONN_READ, EV_SRV_READ, 0);
         break;
     case ACTION_ACK:

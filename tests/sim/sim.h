@@ -280,7 +280,6 @@ struct relay {
     bool zombie; /* was stopped, or its server replaced, so that another may own the outbox */
     uint32_t zombie_puts;
     uint32_t grace; /* so many events may be handled before a resumed process looks at the time */
-    int64_t read_since; /* the read on its way was sent at */
     uint64_t slot_tags[1 << 12];
 };
 
@@ -363,7 +362,7 @@ void world_writer(struct sim *s, int slot);
 void world_flush(struct sim *s);
 void world_restore(struct sim *s);
 void world_truncate(struct sim *s, bool restart);
-/* upto: how much of the log survives. */
+/* What was not flushed is forgotten; after a fail-over, some of what was. */
 void world_crash(struct sim *s, bool failover);
 void world_wrote(struct sim *s, enum log_kind kind, uint32_t first, uint32_t n, bool sync);
 void world_table_add(struct sim *s, uint32_t row);
