@@ -94,7 +94,8 @@ const char *pg_inspect_sql(void)
            "  FROM pg_catalog.pg_attribute a"
            "  WHERE a.attrelid = c.oid AND a.attname = 'published_at' AND NOT a.attisdropped),"
            " (SELECT pg_catalog.string_agg(a.attname || '=' ||"
-           "   pg_catalog.format_type(a.atttypid, NULL), ',')"
+           "   pg_catalog.format_type(a.atttypid, NULL) ||"
+           "   CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END, ',')"
            "  FROM pg_catalog.pg_attribute a"
            "  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),"
            " q.seqcache, q.name,"
@@ -166,7 +167,7 @@ static bool yes(const PGresult *res, enum column column)
     return v != NULL && v[0] == 't';
 }
 
-/* The type of a column in "a=text,b=bigint", or NULL. */
+/* The type of a column in "a=text,b=bigint NOT NULL", or NULL. */
 static const char *type_of(const char *list, const char *name, size_t *ret_len)
 {
     size_t len = strlen(name);
@@ -218,19 +219,36 @@ static int column_differs(const char *table, size_t i, const char *type, size_t 
                    set);
 }
 
+static int column_nullable(const char *table, size_t i, struct err *err)
+{
+    return err_set(err, ERR_CONFIG,
+                   "column \"%s\" of table %s may be null, and a row without it cannot be "
+                   "published: ALTER TABLE %s ALTER COLUMN %s SET NOT NULL, as in "
+                   "schema/migrations/0001_outbox.up.sql",
+                   columns[i].name, table, table, columns[i].name);
+}
+
 static int check_columns(const PGresult *res, struct err *err)
 {
+    static const char suffix[] = " NOT NULL";
+    static const size_t suffix_len = sizeof suffix - 1;
     const char *list = value(res, COL_COLUMNS);
     const char *table = value(res, COL_TABLE);
 
     for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) {
         size_t len = 0;
         const char *type = type_of(list, columns[i].name, &len);
+        bool not_null;
 
         if (type == NULL)
             return column_missing(table, i, err);
+        not_null = len > suffix_len && memcmp(type + len - suffix_len, suffix, suffix_len) == 0;
+        if (not_null)
+            len -= suffix_len;
         if (len != strlen(columns[i].type) || memcmp(type, columns[i].type, len) != 0)
             return column_differs(table, i, type, len, err);
+        if (!not_null && strcmp(columns[i].extra, suffix) == 0)
+            return column_nullable(table, i, err);
     }
     return 0;
 }

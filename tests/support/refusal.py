@@ -52,6 +52,16 @@ def _type(name: str, type_: str, named: str) -> Refusal:
     )
 
 
+def _nullable(name: str) -> Refusal:
+    return Refusal(
+        f"{name} may be null",
+        f"ALTER TABLE outbox ALTER COLUMN {name} DROP NOT NULL",
+        WRONG,
+        rf'column "{name}" of table public\.outbox may be null',
+        r": (ALTER TABLE .*), as in schema/migrations/",
+    )
+
+
 def _right(
     name: str, revoked: str, says: str, settings: dict[str, Any] | None = None
 ) -> Refusal:
@@ -100,6 +110,9 @@ REFUSALS = [
     _type("aggregateid", "varchar(255)", "character varying"),
     _type("created_at", "timestamp", "timestamp without time zone"),
     _type("xid", "bigint", "bigint"),
+    _nullable("id"),
+    _nullable("xid"),
+    _nullable("created_at"),
     Refusal(
         "row-level security: the role's remedy", *_ROW_SECURITY, r"(ALTER ROLE .*), or ALTER TABLE"
     ),
