@@ -83,6 +83,10 @@ static void put(struct relay *r, int64_t now, const struct record *record,
     };
     struct err err;
 
+    if (!sink_takes(r->sink, &out)) {
+        pipeline_put_failed(r->pipeline, now, tag, DELIVERY_LOST);
+        return;
+    }
     if (sink_put(r->sink, &out, &err) == 0)
         return;
     if (err.class == ERR_ROW) {

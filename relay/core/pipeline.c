@@ -89,9 +89,15 @@ static bool waits_for_topic(const struct pipeline *p)
     return unanswered > 0;
 }
 
+static bool waits_for_report(const struct pipeline *p)
+{
+    return p->full &&
+           ledger_count(p->ledger, ENTRY_SENT) + ledger_count(p->ledger, ENTRY_DISOWNED) > 0;
+}
+
 static int64_t read_at(const struct pipeline *p)
 {
-    if (!can_read(p) || p->reading || waits_for_topic(p))
+    if (!can_read(p) || p->reading || waits_for_topic(p) || waits_for_report(p))
         return INT64_MAX;
     return p->caught_up && p->retry_at < p->sleeper.next_read_at ? p->sleeper.next_read_at
                                                                  : p->retry_at;

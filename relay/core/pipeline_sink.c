@@ -4,6 +4,7 @@
 void pipeline_new_epoch(struct pipeline *p, int64_t now)
 {
     p->epoch++;
+    p->full = false;
     (void)ledger_forget_sent(p->ledger);
     topics_reset(&p->topics, now);
     pipeline_start_over(p);
@@ -112,6 +113,7 @@ bool pipeline_report(struct pipeline *p, int64_t now, uint64_t tag, enum deliver
         return false;
     *ret_item = *item;
     p->reported_at = now;
+    p->full = false;
     leave_topic(p, ret_item->topic);
     if (what != DELIVERY_OK) {
         ledger_withdraw(p->ledger, tag);
@@ -134,11 +136,13 @@ void pipeline_put_failed(struct pipeline *p, int64_t now, uint64_t tag, enum del
         (void)pipeline_report(p, now, tag, what, &item);
         return;
     }
-    /* The sink took nothing, so nothing is missing from it: just read the row again. */
+    /* The sink took nothing, so nothing is missing from it: just read the row again, once what it
+     * has is reported. */
     if (ledger_item(p->ledger, tag) != NULL) {
         leave_topic(p, ledger_item(p->ledger, tag)->topic);
         ledger_withdraw(p->ledger, tag);
         p->cut = true;
+        p->full = true;
         pipeline_start_over(p);
     }
 }

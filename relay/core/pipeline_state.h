@@ -43,6 +43,7 @@ struct pipeline {
     /* the sink */
     enum sink_state sink;
     uint16_t epoch;
+    bool full; /* it refused a record for now: reading waits for a report */
     int64_t rebuild_at;
     struct backoff rebuild_backoff;
     int64_t reported_at; /* the last report, or the put that ended an empty sink */

@@ -211,11 +211,11 @@ static bool fill_job(struct asker *a)
         return false;
     for (size_t i = 0; i < a->nquestions; i++) {
         struct question *q = &a->questions[i];
-        rd_kafka_topic_t *handle = producer_topic(a->producer, q->topic);
+        struct topic_handle *handle = producer_topic(a->producer, q->topic);
 
         q->asked = true;
         if (handle != NULL)
-            a->asks[a->nasks++] = (struct ask){.topic = q->topic, .handle = handle};
+            a->asks[a->nasks++] = (struct ask){.topic = q->topic, .handle = handle->rkt};
     }
     if (a->nasks == 0)
         a->nasks = 1; /* no topic: does any broker answer */

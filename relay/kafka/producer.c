@@ -42,20 +42,20 @@ void producer_purge(struct producer *p, bool inflight)
                                     (inflight ? RD_KAFKA_PURGE_F_INFLIGHT : 0));
 }
 
-rd_kafka_topic_t *producer_topic(struct producer *p, uint32_t topic)
+struct topic_handle *producer_topic(struct producer *p, uint32_t topic)
 {
     if (topic >= p->nhandles) {
         uint32_t n = p->names->cap;
-        rd_kafka_topic_t **grown = realloc(p->handles, n * sizeof(rd_kafka_topic_t *));
+        struct topic_handle **grown = realloc(p->handles, n * sizeof(struct topic_handle *));
 
         if (grown == NULL)
             return NULL;
-        memset(grown + p->nhandles, 0, (n - p->nhandles) * sizeof(rd_kafka_topic_t *));
+        memset(grown + p->nhandles, 0, (n - p->nhandles) * sizeof(struct topic_handle *));
         p->handles = grown;
         p->nhandles = n;
     }
     if (p->handles[topic] == NULL)
-        p->handles[topic] = rd_kafka_topic_new(p->rk, p->names->names[topic], NULL);
+        p->handles[topic] = topic_handle_new(p->rk, p->names->names[topic]);
     return p->handles[topic];
 }
 
@@ -101,18 +101,26 @@ static int refused(struct producer *p, const struct sink_record *record, rd_kafk
     return r;
 }
 
-int producer_put(struct producer *p, const struct sink_record *record, struct err *err)
+bool producer_takes(struct producer *p, const struct sink_record *record, uint64_t now)
+{
+    struct topic_handle *topic = producer_topic(p, record->topic);
+
+    return topic == NULL || topic_handle_takes(topic, record, now);
+}
+
+int producer_put(struct producer *p, const struct sink_record *record, uint64_t now,
+                 struct err *err)
 {
     /* librdkafka's interface takes void *, and only reads (F_COPY). */
     union {
         const unsigned char *in;
         void *out;
     } key = {.in = record->key.data}, value = {.in = record->value.data};
-    rd_kafka_topic_t *topic = producer_topic(p, record->topic);
+    struct topic_handle *topic = producer_topic(p, record->topic);
     rd_kafka_headers_t *headers = NULL;
     rd_kafka_error_t *why;
     rd_kafka_vu_t args[8] = {
-        {.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = topic},
+        {.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = topic != NULL ? topic->rkt : NULL},
         {.vtype = RD_KAFKA_VTYPE_MSGFLAGS, .u.i = RD_KAFKA_MSG_F_COPY},
         {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = record->partition},
         {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {key.out, record->key.len}},
@@ -144,6 +152,7 @@ int producer_put(struct producer *p, const struct sink_record *record, struct er
         return refused(p, record, why, err);
     }
     p->inflight++;
+    topic_handle_put(topic, record, now);
     return 0;
 }
 
@@ -155,10 +164,12 @@ void producer_free(struct producer *p)
     producer_purge(p, true);
     for (uint32_t i = 0; i < p->nhandles; i++) {
         if (p->handles[i] != NULL)
-            rd_kafka_topic_destroy(p->handles[i]);
+            rd_kafka_topic_destroy(p->handles[i]->rkt);
     }
-    free(p->handles);
     rd_kafka_queue_destroy(p->queue);
     rd_kafka_destroy(p->rk);
+    for (uint32_t i = 0; i < p->nhandles; i++)
+        topic_handle_free(p->handles[i]);
+    free(p->handles);
     free(p);
 }

@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "kafka/sink.h"
+#include "kafka/topic_handle.h"
 #include "kafka/topic_names.h"
 
 #include <librdkafka/rdkafka.h>
@@ -15,7 +16,7 @@ struct producer {
     rd_kafka_t *rk;
     rd_kafka_queue_t *queue; /* reports, errors and log lines */
     const struct sink_topics *names;
-    rd_kafka_topic_t **handles; /* by index; NULL until first used */
+    struct topic_handle **handles; /* by index; NULL until first used */
     uint32_t nhandles;
     uint32_t inflight; /* put and not reported */
     bool fatal;
@@ -34,10 +35,12 @@ void producer_watch(struct producer *p, void (*wake)(rd_kafka_t *rk, void *arg),
 void producer_purge(struct producer *p, bool inflight);
 
 /* The handle of a topic, owned by the producer. NULL: librdkafka refuses the name. */
-rd_kafka_topic_t *producer_topic(struct producer *p, uint32_t topic);
+struct topic_handle *producer_topic(struct producer *p, uint32_t topic);
 
-/* As sink_put. */
-int producer_put(struct producer *p, const struct sink_record *record, struct err *err);
+/* As sink_takes and sink_put; now: uv_now. */
+bool producer_takes(struct producer *p, const struct sink_record *record, uint64_t now);
+int producer_put(struct producer *p, const struct sink_record *record, uint64_t now,
+                 struct err *err);
 
 /* Blocks: purges, ends librdkafka's threads and frees all; no wake comes after it. NULL is allowed.
  */

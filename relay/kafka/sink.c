@@ -221,13 +221,19 @@ int sink_lookup(struct sink *s, uint32_t topic, int timeout_ms, struct err *err)
     return asker_topic(s->asker, topic, timeout_ms, err);
 }
 
+bool sink_takes(const struct sink *s, const struct sink_record *record)
+{
+    return s->producer == NULL || s->goal != GOAL_RUN || record->topic >= s->topics.n ||
+           producer_takes(s->producer, record, uv_now(s->loop));
+}
+
 int sink_put(struct sink *s, const struct sink_record *record, struct err *err)
 {
     if (s->producer == NULL || s->goal != GOAL_RUN)
         return err_set(err, ERR_UNAVAILABLE, "kafka: there is no producer at the moment");
     if (record->topic >= s->topics.n)
         return err_set(err, ERR_INTERNAL, "kafka: there is no topic %u", record->topic);
-    return producer_put(s->producer, record, err);
+    return producer_put(s->producer, record, uv_now(s->loop), err);
 }
 
 uint32_t sink_inflight(const struct sink *s)

@@ -101,8 +101,11 @@ static void report(struct sink *s, const rd_kafka_message_t *m, size_t together)
     enum delivery what;
     struct err why;
 
+    bool confirmed = m->err == RD_KAFKA_RESP_ERR_NO_ERROR && m->offset >= 0;
+
     s->producer->inflight--;
-    if (m->err == RD_KAFKA_RESP_ERR_NO_ERROR && m->offset >= 0) {
+    topic_handle_report(rd_kafka_topic_opaque(m->rkt), m->partition, confirmed, uv_now(s->loop));
+    if (confirmed) {
         s->callbacks.on_report(s->arg, tag, DELIVERY_OK, NULL, NULL);
         return;
     }
