@@ -21,7 +21,7 @@ def _frail_postgres() -> Iterator[Postgres]:
 def _frail_kafka() -> Iterator[Kafka]:
     # A killed broker may come back only when the controller has given up its last life: by default
     # after 9 s.
-    quick = {"broker.session.timeout.ms": "3000", "broker.heartbeat.interval.ms": "500"}
+    quick = {"broker.session.timeout.ms": "1500", "broker.heartbeat.interval.ms": "300"}
     with Kafka(settings=quick) as cluster:
         yield cluster
 

@@ -76,7 +76,8 @@ _MEASURED = {"ASAN_OPTIONS": "detect_leaks=1:exitcode=99:quarantine_size_mb=0"}
 _GROWTH_KIB = 16 * 1024
 
 
-def test_both_servers_down_again_and_again(scene: Scene) -> None:
+@pytest.mark.parametrize("ack_mode", ["delete"])
+def test_both_servers_down_again_and_again(scene: Scene, ack_mode: str) -> None:
     """Neither memory nor duplicates grow with the number of outages."""
     relay = scene.relay(env=_MEASURED).wait_ready()
     sizes = []

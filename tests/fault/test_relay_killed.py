@@ -34,7 +34,7 @@ def test_stopped_under_load_repeats_nothing(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("ack_mode", ["delete"])
-def test_interrupted_as_at_a_terminal(scene: Scene) -> None:
+def test_interrupted_as_at_a_terminal(scene: Scene, ack_mode: str) -> None:
     relay = scene.relay()
     with scene.load():
         scene.wait_seen(200)
