@@ -202,9 +202,9 @@ def test_the_rows_of_another_server_are_not_acknowledged(
     that lagged behind: their reports must not remove the others."""
     scene = handed_over
     relay = scene.relay().wait_ready()
-    scene.write(1)  # the topic is known
+    scene.write(30)  # the topic is known, and each partition has had its first record
     scene.oracle.wait(30)
-    wait_for(lambda: scene.unacknowledged() == 0, "the first row to be acknowledged")
+    wait_for(lambda: scene.unacknowledged() == 0, "these rows to be acknowledged")
     frail_kafka.pause()
     scene.write(300)
     relay.wait_metric("inflight_events", 300)
@@ -219,9 +219,7 @@ def test_the_rows_of_another_server_are_not_acknowledged(
             low = cursor.fetchone()[0]
             cursor.execute("DELETE FROM outbox WHERE seq >= %s", (low,))
             ids = [insert(first, scene.aggregatetype, f"other-{n % 10}") for n in range(100)]
-            cursor.execute(
-                "UPDATE outbox SET seq = DEFAULT WHERE false"
-            )  # the numbers were drawn: bring them back to where the others stood
+            # Inserted for their columns' sake, then again under the numbers of those deleted.
             cursor.execute(
                 "CREATE TEMP TABLE again AS SELECT * FROM outbox WHERE id = ANY(%s::uuid[])", (ids,)
             )
