@@ -1,5 +1,5 @@
-"""A producer that dies for a reason that no real broker can be brought to: rebuilt, and what was not
-acknowledged is sent again, in order."""
+"""A producer that dies for a reason that no real broker can be brought to: rebuilt, and what was
+not acknowledged is sent again, in order."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Events that cannot be published: the relay halts at them with 65, names them, and goes on once they
-are corrected."""
+"""Events that cannot be published: the relay halts at them with 65, names them, and goes on once
+they are corrected."""
 
 from __future__ import annotations
 
@@ -136,9 +136,9 @@ BATCHING = {
 
 @pytest.mark.parametrize("batching", BATCHING)
 def test_larger_than_the_topic_takes(scene: Scene, small: str, batching: str) -> None:
-    """Alone, or in the middle of a batch that is refused with it. At the second start it is the first
-    record of its partition that the broker gets from that producer: it must not be overtaken by
-    what follows it, for which there is no number missing then."""
+    """Alone, or in the middle of a batch that is refused with it. At the second start it is the
+    first record of its partition that the broker gets from that producer: it must not be overtaken
+    by what follows it, for which there is no number missing then."""
     topic = f"outbox.event.{small}"
     connection = scene.postgres.connect(scene.db)
     with connection:
@@ -204,7 +204,10 @@ UNSAFE = {
 @pytest.mark.parametrize("how", ["environment", "flag"])
 def test_a_setting_that_breaks_a_guarantee_is_refused(name: str, how: str) -> None:
     """Before anything is touched: no server is there."""
-    nowhere = {"postgres.uri": "postgresql://127.0.0.1:1/x", "kafka.bootstrap.servers": "127.0.0.1:1"}
+    nowhere = {
+        "postgres.uri": "postgresql://127.0.0.1:1/x",
+        "kafka.bootstrap.servers": "127.0.0.1:1",
+    }
     if how == "environment":
         done = command("run", settings={**nowhere, f"kafka.{name}": UNSAFE[name]})
     else:

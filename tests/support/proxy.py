@@ -1,4 +1,4 @@
-"""A TCP proxy of a test's own, between the relay and a server: it can fall silent, be slow, and cut.
+"""A TCP proxy of a test's own, between the relay and a server: it can be silent, be slow, and cut.
 
     with Proxy(server.port) as proxy:
         ... a client of 127.0.0.1:proxy.port

@@ -1,4 +1,4 @@
-"""What most end-to-end tests are made of: servers, a database, relays, a load, and the judgement."""
+"""What end-to-end tests are made of: servers, a database, relays, a load, and the judgement."""
 
 from __future__ import annotations
 
