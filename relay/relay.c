@@ -16,6 +16,7 @@ static const int64_t tick_ms = 1000;
 /* An outage whose cause does not change is logged again after this. */
 static const int64_t outage_repeat_ms = 60000;
 static const int lookup_timeout_ms = 5000;
+/* How long a dead producer's last reports are waited for. */
 static const int rebuild_timeout_ms = 5000;
 
 /* ---- carrying out ---- */
@@ -38,14 +39,6 @@ static void end(struct relay *r)
             view.inflight_events);
     }
     close_relay(r);
-}
-
-static void rebuild(struct relay *r)
-{
-    if (r->discarding)
-        r->rebuild_wanted = true;
-    else
-        sink_rebuild(r->sink, rebuild_timeout_ms);
 }
 
 static void lookup(struct relay *r, int64_t now, uint32_t topic)
@@ -86,7 +79,7 @@ static bool carry_out(struct relay *r, int64_t now)
         lookup(r, now, action.topic);
         break;
     case ACTION_REBUILD:
-        rebuild(r);
+        sink_rebuild(r->sink, rebuild_timeout_ms);
         break;
     case ACTION_EXIT:
         end(r);

@@ -6,10 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* How long a dead producer's last reports are waited for. */
-static const int rebuild_timeout_ms = 5000;
-
 /* ---- records ---- */
 
 static void count_error(struct relay_counters *c, enum delivery class, const char *name)
@@ -274,21 +270,14 @@ static void on_rebuilt(void *arg, const struct err *why)
 
 void relay_discard_producer(struct relay *r)
 {
-    if (r->closing)
-        return;
-    r->discarding = true;
-    r->rebuild_wanted = false;
-    sink_discard(r->sink);
+    if (!r->closing)
+        sink_discard(r->sink);
 }
 
+/* Nothing waits for it: the sink lets a rebuild follow by itself. */
 static void on_discarded(void *arg)
 {
-    struct relay *r = arg;
-
-    r->discarding = false;
-    if (r->rebuild_wanted)
-        sink_rebuild(r->sink, rebuild_timeout_ms);
-    r->rebuild_wanted = false;
+    (void)arg;
 }
 
 static void on_up(void *arg, bool up, const struct err *why)

@@ -94,8 +94,6 @@ struct relay {
     enum notify_state notify;
     int64_t probe_sent_at;
     char probe[48];
-    bool discarding;     /* the sink gives up its producer */
-    bool rebuild_wanted; /* once it has */
     bool pumping, pump_again;
 
     struct outage outages[SERVERS];

@@ -24,7 +24,6 @@ struct table_source {
 
     struct buf sql;
     bool first;   /* the next message is the first of its COPY */
-    bool opens;   /* the page begins with a header */
     bool discard; /* the rest of the page is not wanted */
     uint32_t rows;
     size_t wasted;
@@ -165,7 +164,6 @@ void table_source_read(struct table_source *s, const struct read_request *reques
     struct err err;
 
     s->first = true;
-    s->opens = request->opens;
     s->discard = false;
     s->failed = false;
     s->rows = 0;
