@@ -181,6 +181,7 @@ static void on_notify(void *arg, const char *payload)
         if (r->notify == NOTIFY_NONE)
             log_info(r->log, "postgres", "notifications do arrive: waking by NOTIFY");
         r->notify = NOTIFY_PROVED;
+        table_source_prepare(r->source);
         pipeline_set_notify(r->pipeline, now, true);
     }
     relay_pump(r, now);

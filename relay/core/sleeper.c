@@ -5,7 +5,7 @@ static const int64_t busy_gap_ms = 1;
 /* ... and the longer the more rows each one finds, so that under a heavy load reads, requests and
  * acknowledgements share their cost, and leave the processors to the writers. */
 static const uint32_t rows_per_ms = 8;
-static const int64_t busy_gap_max_ms = 8;
+static const int64_t busy_gap_max_ms = 30;
 /* Without rows for so long before sleeping: a steady trickle must not take and give the lock all
  * the time, yet one that is slower than that is better told of by its writers than looked for. */
 static const int64_t linger_ms = 5;

@@ -75,6 +75,11 @@ void pg_conn_query(struct pg_conn *c, const char *sql, const struct pg_params *p
 /* COPY ... TO STDOUT; row for each message, then done. The deadline counts from the last message.
  */
 void pg_conn_copy(struct pg_conn *c, const char *sql, pg_copy_fn row, pg_result_fn done, void *arg);
+/* Runs a statement that this session has prepared, parameters as text, results in binary; row for
+ * each row as it arrives, then done. The deadline counts from the last row. */
+typedef void (*pg_row_fn)(void *arg, const PGresult *row);
+void pg_conn_execute(struct pg_conn *c, const char *name, int n, const char *const *values,
+                     pg_row_fn row, pg_result_fn done, void *arg);
 /* Asks the server to end the running statement, off the loop; the answer then says so. */
 void pg_conn_cancel(struct pg_conn *c);
 

@@ -17,7 +17,8 @@ enum conn_state {
 struct request {
     struct request *next;
     pg_result_fn done;
-    pg_copy_fn row; /* COPY */
+    pg_copy_fn copied; /* COPY */
+    pg_row_fn row;     /* row by row */
     void *arg;
     int64_t timeout_ms;
     PGresult *last; /* the result to answer with, once all have come */

@@ -66,8 +66,8 @@ static bool copy_rows(struct pg_conn *c, struct request *r)
     int n = 0;
 
     while (!c->lost && (n = PQgetCopyData(c->pq, &data, 1)) > 0) {
-        if (r->row != NULL)
-            r->row(r->arg, data, (size_t)n);
+        if (r->copied != NULL)
+            r->copied(r->arg, data, (size_t)n);
         PQfreemem(data);
     }
     if (c->lost || n == 0) {
@@ -89,6 +89,12 @@ static void handle_result(struct pg_conn *c, PGresult *res)
         PQclear(res);
         if (r->last != NULL)
             pop(c);
+        return;
+    }
+    if (PQresultStatus(res) == PGRES_SINGLE_TUPLE) {
+        c->waiting_since = clock_boot_ms();
+        r->row(r->arg, res);
+        PQclear(res);
         return;
     }
     PQclear(r->last);
@@ -132,10 +138,10 @@ void conn_handle_input(struct pg_conn *c)
 
 /* ---- requests ---- */
 
-static void push(struct pg_conn *c, pg_copy_fn row, pg_result_fn done, void *arg,
-                 int64_t timeout_ms)
+/* What was sent just now is answered so. */
+static void push(struct pg_conn *c, const struct request *wanted, int64_t timeout_ms)
 {
-    struct request *r = calloc(1, sizeof *r);
+    struct request *r = malloc(sizeof *r);
     struct err err;
     int rc;
 
@@ -144,9 +150,7 @@ static void push(struct pg_conn *c, pg_copy_fn row, pg_result_fn done, void *arg
         pg_conn_lose(c, &err);
         return;
     }
-    r->done = done;
-    r->row = row;
-    r->arg = arg;
+    *r = *wanted;
     r->timeout_ms = timeout_ms > 0 ? timeout_ms : c->options.timeout_ms;
     if (c->head == NULL)
         c->waiting_since = clock_boot_ms();
@@ -177,7 +181,7 @@ void pg_conn_query(struct pg_conn *c, const char *sql, const struct pg_params *p
         conn_lose_by_libpq(c);
         return;
     }
-    push(c, NULL, done, arg, timeout_ms);
+    push(c, &(struct request){.done = done, .arg = arg}, timeout_ms);
 }
 
 void pg_conn_copy(struct pg_conn *c, const char *sql, pg_copy_fn row, pg_result_fn done, void *arg)
@@ -189,7 +193,21 @@ void pg_conn_copy(struct pg_conn *c, const char *sql, pg_copy_fn row, pg_result_
         conn_lose_by_libpq(c);
         return;
     }
-    push(c, row, done, arg, 0);
+    push(c, &(struct request){.copied = row, .done = done, .arg = arg}, 0);
+}
+
+void pg_conn_execute(struct pg_conn *c, const char *name, int n, const char *const *values,
+                     pg_row_fn row, pg_result_fn done, void *arg)
+{
+    if (c->state != CONN_UP || c->lost)
+        return;
+    assert(!c->options.pipeline && c->head == NULL);
+    if (!PQsendQueryPrepared(c->pq, name, n, values, NULL, NULL, 1) ||
+        !PQsetSingleRowMode(c->pq)) {
+        conn_lose_by_libpq(c);
+        return;
+    }
+    push(c, &(struct request){.row = row, .done = done, .arg = arg}, 0);
 }
 
 static void ping_done(void *arg, const PGresult *res, const struct err *why)

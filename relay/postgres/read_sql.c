@@ -116,3 +116,31 @@ void read_sql(struct buf *sql, const struct read_request *r, const char *table)
     buf_printf(sql, ") AS page LIMIT %" PRIu64 ") TO STDOUT (FORMAT binary)",
                (uint64_t)r->limit + (r->opens ? 1 : 0));
 }
+
+void read_sql_prepare(struct buf *sql, const char *name, const char *table)
+{
+    buf_printf(sql,
+               "PREPARE %s (pg_catalog.xid8, pg_catalog.xid8[], pg_catalog.int8, pg_catalog.int8)"
+               " AS SELECT * FROM (",
+               name);
+    header(sql, table, false);
+    /* As late_gather and new_branch. */
+    buf_printf(sql,
+               "(SELECT " COLUMNS " FROM (SELECT " COLUMNS " FROM %s WHERE " UNPUBLISHED
+               " AND xid >= $1 UNION ALL SELECT " COLUMNS " FROM %s WHERE " UNPUBLISHED
+               " AND xid = ANY ($2) OFFSET 0) AS late WHERE seq <= $3 ORDER BY seq LIMIT $4)"
+               " UNION ALL (SELECT " COLUMNS " FROM %s WHERE " UNPUBLISHED
+               " AND seq > $3 ORDER BY seq LIMIT $4)) AS page LIMIT $4 + 1",
+               table, table, table);
+}
+
+bool read_sql_prepared(const struct read_request *r)
+{
+    return r->kind == READ_DIFFERENCE && r->opens;
+}
+
+void read_sql_parameters(struct buf *text, const struct read_request *r)
+{
+    buf_printf(text, "%" PRIu64 "%c{%s}%c%" PRId64 "%c%" PRIu32, r->since->xmax, 0,
+               snapshot_xip_text(r->since), 0, r->upto, 0, r->limit);
+}

@@ -1,5 +1,11 @@
-/* The statement of one page: COPY (...) TO STDOUT in binary. COPY streams row by row, so memory is
- * bounded by one row whatever the page holds, and literals give the planner real values. */
+/*
+ * The statement of one page: COPY (...) TO STDOUT in binary. COPY streams row by row, so memory is
+ * bounded by one row whatever the page holds, and literals give the planner real values.
+ *
+ * The page that opens a difference is asked for hundreds of times a second and mostly small, so
+ * that planning it costs several times what running it does: where the session is ours it is
+ * prepared once.
+ */
 #ifndef OUTBOX_POSTGRES_READ_SQL_H
 #define OUTBOX_POSTGRES_READ_SQL_H
 
@@ -9,5 +15,12 @@
 
 /* Appends to sql; its failed flag tells of memory. */
 void read_sql(struct buf *sql, const struct read_request *request, const char *table);
+
+/* PREPARE name for every request that read_sql_prepared is true of. */
+void read_sql_prepare(struct buf *sql, const char *name, const char *table);
+bool read_sql_prepared(const struct read_request *request);
+/* Appends its READ_SQL_PARAMETERS values, as text, each but the last ended by a NUL. */
+#define READ_SQL_PARAMETERS 4
+void read_sql_parameters(struct buf *text, const struct read_request *request);
 
 #endif

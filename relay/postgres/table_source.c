@@ -1,7 +1,7 @@
 #include "postgres/table_source.h"
 
 #include "postgres/conn.h"
-#include "postgres/copy_row.h"
+#include "postgres/page_row.h"
 #include "postgres/pg_error.h"
 #include "postgres/read_sql.h"
 
@@ -12,6 +12,13 @@
 /* Throwing away more than this of a page that was cut costs more than a cancel request. */
 static const size_t waste_max = 524288;
 static const int64_t lock_timeout_ms = 10000;
+static const char statement[] = "outbox_relay_page";
+
+enum prepare_state {
+    PREPARE_OFF,    /* not allowed, or it failed in this session */
+    PREPARE_WANTED, /* with the next read */
+    PREPARE_DONE,
+};
 
 struct table_source {
     struct pg_conn *conn;
@@ -19,10 +26,12 @@ struct table_source {
     char *table;
     struct pg_facts facts;
     bool up;
+    enum prepare_state prepare;
     struct table_source_callbacks callbacks;
     void *arg;
 
     struct buf sql;
+    struct read_request request; /* that waits for its statement to be prepared */
     bool first;   /* the next message is the first of its COPY */
     bool discard; /* the rest of the page is not wanted */
     uint32_t rows;
@@ -96,6 +105,7 @@ static void conn_lost(void *arg, bool was_up, const struct err *why)
 
     (void)was_up;
     s->up = false;
+    s->prepare = PREPARE_OFF;
     s->callbacks.on_lost(s->arg, up, why);
 }
 
@@ -114,40 +124,64 @@ static void fail(struct table_source *s, const struct err *why)
     s->why = *why;
 }
 
-static void copy_message(void *arg, const char *data, size_t len)
+/* One more row of the page, unless what came before it ended it. */
+static void take(struct table_source *s, const struct page_row *row)
 {
-    struct table_source *s = arg;
-    struct copy_row row;
     struct err err;
-    bool first = s->first;
 
-    s->first = false;
-    if (s->discard) {
-        s->rows++;
-        s->wasted += len;
-        if (s->wasted > waste_max)
-            pg_conn_cancel(s->conn);
-        return;
-    }
-    if (copy_row_parse(&row, data, len, first, &err) != 0) {
-        fail(s, &err);
-        return;
-    }
-    switch (row.kind) {
-    case COPY_ROW_HEADER:
-        if (s->callbacks.on_header(s->arg, &row.snapshot, row.has_max, row.max_seq, &err) != 0)
+    switch (row->kind) {
+    case PAGE_ROW_HEADER:
+        if (s->callbacks.on_header(s->arg, &row->snapshot, row->has_max, row->max_seq, &err) != 0)
             fail(s, &err);
         break;
-    case COPY_ROW_EVENT:
+    case PAGE_ROW_EVENT:
         s->rows++;
-        s->discard = !s->callbacks.on_row(s->arg, &row.event);
+        s->discard = !s->callbacks.on_row(s->arg, &row->event);
         break;
-    case COPY_ROW_END:
+    case PAGE_ROW_END:
         break;
     }
 }
 
-static void copy_done(void *arg, const PGresult *res, const struct err *why)
+static void waste(struct table_source *s, size_t len)
+{
+    s->rows++;
+    s->wasted += len;
+    if (s->wasted > waste_max)
+        pg_conn_cancel(s->conn);
+}
+
+static void copy_message(void *arg, const char *data, size_t len)
+{
+    struct table_source *s = arg;
+    struct page_row row;
+    struct err err;
+    bool first = s->first;
+
+    s->first = false;
+    if (s->discard)
+        waste(s, len);
+    else if (page_row_of_copy(&row, data, len, first, &err) != 0)
+        fail(s, &err);
+    else
+        take(s, &row);
+}
+
+static void result_row(void *arg, const PGresult *res)
+{
+    struct table_source *s = arg;
+    struct page_row row;
+    struct err err;
+
+    if (s->discard)
+        waste(s, PQresultMemorySize(res));
+    else if (page_row_of_result(&row, res, &err) != 0)
+        fail(s, &err);
+    else
+        take(s, &row);
+}
+
+static void page_done(void *arg, const PGresult *res, const struct err *why)
 {
     struct table_source *s = arg;
 
@@ -156,26 +190,87 @@ static void copy_done(void *arg, const PGresult *res, const struct err *why)
     /* Our own cancel of a page that was cut is no failure. */
     if (why != NULL && s->discard && !s->failed && pg_error_is(res, PG_QUERY_CANCELED))
         why = NULL;
+    if (why != NULL) /* the statement may be what is wrong: a column was changed, say */
+        s->prepare = PREPARE_OFF;
     s->callbacks.on_read_end(s->arg, s->rows, why == NULL, why);
+}
+
+/* s->sql as a statement to send; NULL loses the connection. */
+static const char *statement_text(struct table_source *s)
+{
+    struct err err;
+
+    if (buf_cstr(&s->sql) == NULL) {
+        (void)err_set(&err, ERR_NOMEM, "out of memory for a statement");
+        pg_conn_lose(s->conn, &err);
+    }
+    return buf_cstr(&s->sql);
+}
+
+static void read_prepared(struct table_source *s, const struct read_request *request)
+{
+    const char *values[READ_SQL_PARAMETERS];
+    const char *text;
+
+    read_sql_parameters(&s->sql, request);
+    text = statement_text(s);
+    if (text == NULL)
+        return;
+    for (int i = 0; i < READ_SQL_PARAMETERS; i++) {
+        values[i] = text;
+        text += strlen(text) + 1;
+    }
+    pg_conn_execute(s->conn, statement, READ_SQL_PARAMETERS, values, result_row, page_done, s);
+}
+
+static void prepared(void *arg, const PGresult *res, const struct err *why)
+{
+    struct table_source *s = arg;
+
+    (void)res;
+    s->prepare = why == NULL ? PREPARE_DONE : PREPARE_OFF;
+    table_source_read(s, &s->request);
+}
+
+static void plans_kept(void *arg, const PGresult *res, const struct err *why)
+{
+    struct table_source *s = arg;
+
+    if (why != NULL) {
+        prepared(s, res, why);
+        return;
+    }
+    buf_reset(&s->sql);
+    read_sql_prepare(&s->sql, statement, s->facts.table);
+    if (statement_text(s) != NULL)
+        pg_conn_query(s->conn, statement_text(s), NULL, 0, prepared, s);
+}
+
+void table_source_prepare(struct table_source *s)
+{
+    if (s->up && s->prepare == PREPARE_OFF)
+        s->prepare = PREPARE_WANTED;
 }
 
 void table_source_read(struct table_source *s, const struct read_request *request)
 {
-    struct err err;
-
     s->first = true;
     s->discard = false;
     s->failed = false;
     s->rows = 0;
     s->wasted = 0;
     buf_reset(&s->sql);
-    read_sql(&s->sql, request, s->facts.table);
-    if (buf_cstr(&s->sql) == NULL) {
-        (void)err_set(&err, ERR_NOMEM, "out of memory for a statement");
-        pg_conn_lose(s->conn, &err);
-        return;
+    if (s->prepare == PREPARE_DONE && read_sql_prepared(request)) {
+        read_prepared(s, request);
+    } else if (s->prepare == PREPARE_WANTED && read_sql_prepared(request)) {
+        s->request = *request;
+        pg_conn_query(s->conn, "SET plan_cache_mode = force_generic_plan", NULL, 0, plans_kept,
+                      s);
+    } else {
+        read_sql(&s->sql, request, s->facts.table);
+        if (statement_text(s) != NULL)
+            pg_conn_copy(s->conn, statement_text(s), copy_message, page_done, s);
     }
-    pg_conn_copy(s->conn, buf_cstr(&s->sql), copy_message, copy_done, s);
 }
 
 int table_source_open(struct table_source **ret, uv_loop_t *loop,

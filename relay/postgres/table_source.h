@@ -42,6 +42,9 @@ int table_source_open(struct table_source **ret, uv_loop_t *loop,
                       const struct table_source_callbacks *callbacks, void *arg, struct err *err);
 /* One page; on_read_end follows unless the connection is lost first. */
 void table_source_read(struct table_source *s, const struct read_request *request);
+/* The session was proved to be ours alone (no pooler gives it to others between statements):
+ * statements may be prepared in it, until the connection is lost. */
+void table_source_prepare(struct table_source *s);
 /* Closes the connection for this reason and connects again. */
 void table_source_lose(struct table_source *s, const struct err *why);
 /* "host:port/database"; borrowed. */

@@ -1,0 +1,161 @@
+#include "postgres/page_row.h"
+
+#include <string.h>
+
+enum field {
+    SEQ,
+    ID,
+    XID,
+    AGGREGATETYPE,
+    AGGREGATEID,
+    TYPE,
+    PAYLOAD,
+    PAYLOAD_BYTES,
+    HEADERS,
+    TOPIC,
+    PARTITION,
+    CREATED_AT,
+    FIELDS,
+};
+/* In a row that opens a round, in place of the event's. */
+enum { SNAPSHOT = AGGREGATETYPE, MAX_SEQ = AGGREGATEID };
+
+/* Microseconds between PostgreSQL's epoch, 2000-01-01, and 1970. */
+static const int64_t epoch_us = INT64_C(946684800000000);
+
+static const unsigned char signature[11] = {'P',  'G',  'C',  'O',  'P', 'Y',
+                                            '\n', 0xff, '\r', '\n', 0};
+
+static void skip_signature(struct reader *r)
+{
+    struct slice s = read_bytes(r, sizeof signature);
+
+    if (s.data == NULL || memcmp(s.data, signature, sizeof signature) != 0)
+        r->failed = true;
+    (void)read_u32(r); /* flags: none that concern us */
+    (void)read_bytes(r, read_u32(r));
+}
+
+static struct slice field(struct reader *r)
+{
+    uint32_t len = read_u32(r);
+
+    return len == UINT32_MAX ? (struct slice){NULL, 0} : read_bytes(r, len);
+}
+
+/* What has to be there with this length, else the reader has failed. */
+static struct reader fixed(struct slice s, size_t len)
+{
+    struct reader r = reader_of(s.data, s.data == NULL ? 0 : s.len);
+
+    r.failed = s.data == NULL || s.len != len;
+    return r;
+}
+
+static int64_t from_pg_time(int64_t us)
+{
+    if (us == INT64_MIN || us == INT64_MAX)
+        return us; /* -infinity, infinity */
+    return us > INT64_MAX - epoch_us ? EVENT_TIME_MAX : us + epoch_us;
+}
+
+static bool parse_digits(struct slice s, int64_t *ret)
+{
+    bool negative = s.len > 0 && s.data[0] == '-';
+    int64_t v = 0;
+
+    for (size_t i = negative; i < s.len; i++) {
+        if (s.data[i] < '0' || s.data[i] > '9' || __builtin_mul_overflow(v, 10, &v) ||
+            __builtin_sub_overflow(v, s.data[i] - '0', &v))
+            return false;
+    }
+    *ret = negative ? v : -v;
+    return s.len > (size_t)negative;
+}
+
+static bool parse_header(struct page_row *row, const struct slice *f)
+{
+    row->kind = PAGE_ROW_HEADER;
+    row->snapshot = f[SNAPSHOT];
+    row->has_max = f[MAX_SEQ].data != NULL;
+    return row->snapshot.data != NULL &&
+           (!row->has_max || parse_digits(f[MAX_SEQ], &row->max_seq));
+}
+
+static bool parse_event(struct event *e, const struct slice *f)
+{
+    struct reader seq = fixed(f[SEQ], 8);
+    struct reader xid = fixed(f[XID], 8);
+    struct reader created = fixed(f[CREATED_AT], 8);
+    struct reader partition = fixed(f[PARTITION], 4);
+
+    if (f[ID].data == NULL || f[ID].len != EVENT_ID_LEN)
+        return false;
+    memcpy(e->id, f[ID].data, EVENT_ID_LEN);
+    e->seq = (int64_t)read_u64(&seq);
+    e->xid = read_u64(&xid);
+    e->aggregatetype = f[AGGREGATETYPE];
+    e->aggregateid = f[AGGREGATEID];
+    e->type = f[TYPE];
+    e->payload = f[PAYLOAD];
+    e->payload_bytes = f[PAYLOAD_BYTES];
+    e->headers = f[HEADERS];
+    e->topic = f[TOPIC];
+    e->has_partition = f[PARTITION].data != NULL;
+    if (e->has_partition)
+        e->partition = (int32_t)read_u32(&partition);
+    e->created_us = from_pg_time((int64_t)read_u64(&created));
+    return !seq.failed && !xid.failed && !created.failed &&
+           (!e->has_partition || !partition.failed) && e->aggregatetype.data != NULL &&
+           e->aggregateid.data != NULL && e->type.data != NULL;
+}
+
+static int refuse(struct err *err)
+{
+    return err_set(err, ERR_PROTOCOL, "a row of the outbox arrived in a form that does not parse");
+}
+
+static int parse_fields(struct page_row *ret, const struct slice *f, struct err *err)
+{
+    bool ok = f[SEQ].data == NULL ? parse_header(ret, f) : parse_event(&ret->event, f);
+
+    return ok ? 0 : refuse(err);
+}
+
+int page_row_of_copy(struct page_row *ret, const char *data, size_t len, bool first,
+                     struct err *err)
+{
+    struct reader r = reader_of(data, len);
+    struct slice fields[FIELDS];
+    uint16_t n;
+
+    memset(ret, 0, sizeof *ret);
+    if (first)
+        skip_signature(&r);
+    n = read_u16(&r);
+    if (!r.failed && n == UINT16_MAX) {
+        ret->kind = PAGE_ROW_END;
+        return 0;
+    }
+    if (n != FIELDS)
+        return refuse(err);
+    for (int i = 0; i < FIELDS; i++)
+        fields[i] = field(&r);
+    return r.failed ? refuse(err) : parse_fields(ret, fields, err);
+}
+
+int page_row_of_result(struct page_row *ret, const PGresult *res, struct err *err)
+{
+    struct slice fields[FIELDS];
+
+    memset(ret, 0, sizeof *ret);
+    if (PQntuples(res) != 1 || PQnfields(res) != FIELDS)
+        return refuse(err);
+    for (int i = 0; i < FIELDS; i++) {
+        bool null = PQgetisnull(res, 0, i);
+
+        fields[i].data = null ? NULL : (const unsigned char *)PQgetvalue(res, 0, i);
+        fields[i].len = null ? 0 : (size_t)PQgetlength(res, 0, i);
+    }
+    return parse_fields(ret, fields, err);
+}
