@@ -65,6 +65,8 @@ static int make_watch(struct pg_conn *c, int events)
 
 void conn_want_events(struct pg_conn *c, int events)
 {
+    if (c->paused)
+        events &= ~UV_READABLE;
     if (c->watch != NULL && c->events != events) {
         c->events = events;
         uv_poll_start(&c->watch->poll, events, on_poll);
@@ -79,6 +81,8 @@ static void conn_lost_now(struct pg_conn *c)
     bool was_up = c->state == CONN_UP;
 
     c->lost = false;
+    c->paused = false;
+    c->resumed = false;
     drop_watch(c);
     conn_drop_requests(c);
     PQfinish(c->pq);
@@ -111,6 +115,41 @@ void conn_lose_by_libpq(struct pg_conn *c)
     pg_conn_lose(c, &err);
 }
 
+/* ---- closing ---- */
+
+static void timer_closed(uv_handle_t *handle)
+{
+    struct pg_conn *c = handle->data;
+
+    c->works--;
+    conn_maybe_free(c);
+}
+
+static void close_now(struct pg_conn *c)
+{
+    drop_watch(c);
+    conn_drop_requests(c);
+    PQfinish(c->pq);
+    c->pq = NULL;
+    c->state = CONN_CLOSED;
+    c->works++;
+    uv_close((uv_handle_t *)&c->timer, timer_closed);
+}
+
+void pg_conn_close(struct pg_conn *c, void (*on_closed)(void *arg), void *arg)
+{
+    if (c == NULL) {
+        on_closed(arg);
+        return;
+    }
+    c->on_closed = on_closed;
+    c->closed_arg = arg;
+    c->lost = true; /* nothing more is sent or handed out */
+    c->close_wanted = c->handling;
+    if (!c->handling)
+        close_now(c);
+}
+
 /* ---- time ---- */
 
 static void on_timer(uv_timer_t *timer)
@@ -138,7 +177,7 @@ static void on_timer(uv_timer_t *timer)
     case CONN_CLOSED:
         return;
     }
-    if (c->head != NULL && now - c->waiting_since >= c->head->timeout_ms) {
+    if (c->head != NULL && !c->paused && now - c->waiting_since >= c->head->timeout_ms) {
         (void)err_set(&err, ERR_UNAVAILABLE, "no answer from the server for %lld ms",
                       (long long)(now - c->waiting_since));
         pg_conn_lose(c, &err);
@@ -165,7 +204,7 @@ void conn_arm_timer(struct pg_conn *c)
     else if (c->state == CONN_CONNECTING)
         ms = c->options.timeout_ms;
     else if (c->head != NULL)
-        ms = c->waiting_since + c->head->timeout_ms - now;
+        ms = c->paused ? c->head->timeout_ms : c->waiting_since + c->head->timeout_ms - now;
     else if (c->options.ping_interval_ms > 0)
         ms = c->idle_since + c->options.ping_interval_ms - now;
     else
@@ -238,7 +277,7 @@ static void resolved(void *arg, const struct resolved *r, const struct err *why)
         pg_conn_lose(c, why);
         return;
     }
-    conn_params_fill(&params, c->uri, c->options.name, r);
+    conn_params_fill(&params, c->uri, &c->options, r);
     c->pq = PQconnectStartParams(params.keys, params.values, 1);
     if (c->pq == NULL) {
         struct err err;
@@ -275,7 +314,8 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     if (c->state == CONN_CONNECTING) {
         poll_connect(c);
     } else if (c->state == CONN_UP) {
-        if (status != 0 || (events & UV_READABLE)) {
+        if (status != 0 || (events & UV_READABLE) || c->resumed) {
+            c->resumed = false;
             if (!PQconsumeInput(c->pq))
                 conn_lose_by_libpq(c);
             else
@@ -291,7 +331,9 @@ static void on_poll(uv_poll_t *poll, int status, int events)
         }
     }
     c->handling = false;
-    if (c->lost)
+    if (c->close_wanted)
+        close_now(c);
+    else if (c->lost)
         conn_lost_now(c);
 }
 
@@ -345,31 +387,6 @@ int pg_conn_open(struct pg_conn **ret, uv_loop_t *loop, const struct pg_conn_opt
     return 0;
 }
 
-static void timer_closed(uv_handle_t *handle)
-{
-    struct pg_conn *c = handle->data;
-
-    c->works--;
-    conn_maybe_free(c);
-}
-
-void pg_conn_close(struct pg_conn *c, void (*on_closed)(void *arg), void *arg)
-{
-    if (c == NULL) {
-        on_closed(arg);
-        return;
-    }
-    drop_watch(c);
-    conn_drop_requests(c);
-    PQfinish(c->pq);
-    c->pq = NULL;
-    c->state = CONN_CLOSED;
-    c->on_closed = on_closed;
-    c->closed_arg = arg;
-    c->works++;
-    uv_close((uv_handle_t *)&c->timer, timer_closed);
-}
-
 bool pg_conn_is_up(const struct pg_conn *c)
 {
     return c->state == CONN_UP && !c->lost;
@@ -378,6 +395,11 @@ bool pg_conn_is_up(const struct pg_conn *c)
 uint32_t pg_conn_pending(const struct pg_conn *c)
 {
     return c->pending;
+}
+
+int pg_conn_backend_pid(const struct pg_conn *c)
+{
+    return c->pq == NULL ? 0 : PQbackendPID(c->pq);
 }
 
 const char *pg_conn_where(const struct pg_conn *c)

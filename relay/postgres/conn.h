@@ -18,9 +18,11 @@
 struct pg_conn;
 
 struct pg_conn_options {
-    const char *uri;  /* URI or key=value, "" for libpq's PG* variables; copied */
-    const char *name; /* "read", "control", "wakeup": shown in application_name; static */
+    const char *uri;     /* URI or key=value, "" for libpq's PG* variables; copied */
+    const char *name;    /* "read", "control", "wakeup": shown in application_name; static */
+    const char *session; /* or the whole of it, to be found again by; borrowed */
     bool pipeline;
+    bool replication;         /* a walsender: simple commands only, no pings */
     int64_t ping_interval_ms; /* idle for so long: ping; 0 for never */
     int64_t timeout_ms;       /* to connect, and for each answer */
     uint64_t seed;
@@ -58,6 +60,10 @@ uint32_t pg_conn_pending(const struct pg_conn *c);
 const char *pg_conn_where(const struct pg_conn *c);
 int pg_conn_server_version(const struct pg_conn *c);
 
+/* Calls free when a connection without pipeline takes a request: at once, or once the answer to a
+ * ping that is on its way has come; not if the connection is lost before. The last call counts. */
+void pg_conn_when_free(struct pg_conn *c, void (*free)(void *arg), void *arg);
+
 /* Parameters of a request: text or binary as formats say; all borrowed for the call. */
 struct pg_params {
     int n;
@@ -80,6 +86,17 @@ void pg_conn_copy(struct pg_conn *c, const char *sql, pg_copy_fn row, pg_result_
 typedef void (*pg_row_fn)(void *arg, const PGresult *row);
 void pg_conn_execute(struct pg_conn *c, const char *name, int n, const char *const *values,
                      pg_row_fn row, pg_result_fn done, void *arg);
+/* Sends text that may be several statements, or a replication command; answered by the last one's
+ * result. timeout_ms as pg_conn_query. */
+void pg_conn_command(struct pg_conn *c, const char *text, int64_t timeout_ms, pg_result_fn done,
+                     void *arg);
+/* To the server, while START_REPLICATION streams, which pg_conn_copy sends as well. */
+void pg_conn_stream_send(struct pg_conn *c, const void *data, size_t len);
+/* Reads no further for now: the server's own buffers fill, and its deadline is not ours to judge.
+ */
+void pg_conn_pause(struct pg_conn *c, bool pause);
+/* The server's process, 0 when not connected. */
+int pg_conn_backend_pid(const struct pg_conn *c);
 /* Asks the server to end the running statement, off the loop; the answer then says so. */
 void pg_conn_cancel(struct pg_conn *c);
 

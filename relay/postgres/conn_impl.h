@@ -52,11 +52,16 @@ struct pg_conn {
     int64_t idle_since;
     bool handling; /* inside conn_handle_input: a lost connection is dealt with at its end */
     bool lost;
+    bool close_wanted; /* likewise */
+    bool paused;
+    bool resumed; /* input may lie in libpq's buffer, of which the socket does not tell */
     struct err why;
 
     uint32_t works; /* cancels on the thread pool, and handles that are closing */
     bool cancelling;
     struct request *held; /* a finished request that waits for its cancel to be over */
+    void (*when_free)(void *arg);
+    void *when_free_arg;
 
     void (*on_closed)(void *arg);
     void *closed_arg;

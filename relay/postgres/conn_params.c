@@ -26,15 +26,17 @@ static void add(struct conn_params *p, const char *key, const char *value)
     p->values[p->n] = NULL;
 }
 
-void conn_params_fill(struct conn_params *p, const char *uri, const char *name,
+void conn_params_fill(struct conn_params *p, const char *uri, const struct pg_conn_options *options,
                       const struct resolved *resolved)
 {
     p->n = 0;
     for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
         if (defaults[i].variable == NULL || getenv(defaults[i].variable) == NULL)
             add(p, defaults[i].key, defaults[i].value);
-    (void)snprintf(p->application_name, sizeof p->application_name, "outbox-relay %s", name);
-    add(p, "fallback_application_name", p->application_name);
+    (void)snprintf(p->application_name, sizeof p->application_name, "outbox-relay %s",
+                   options->name != NULL ? options->name : "");
+    if (options->session == NULL)
+        add(p, "fallback_application_name", p->application_name);
     if (uri[0] != '\0')
         add(p, "dbname", uri); /* expanded: what it says wins over the above */
     if (resolved->host != NULL) {
@@ -43,4 +45,10 @@ void conn_params_fill(struct conn_params *p, const char *uri, const char *name,
         add(p, "port", resolved->port);
     }
     add(p, "client_encoding", "UTF8");
+    if (options->session != NULL)
+        add(p, "application_name", options->session);
+    if (options->replication) {
+        add(p, "replication", "database");
+        add(p, "options", "-c datestyle=ISO -c bytea_output=hex"); /* as pgoutput.h needs it */
+    }
 }

@@ -3,6 +3,7 @@
 #ifndef OUTBOX_POSTGRES_CONN_PARAMS_H
 #define OUTBOX_POSTGRES_CONN_PARAMS_H
 
+#include "postgres/conn.h"
 #include "postgres/resolve.h"
 
 #define CONN_PARAMS_MAX 24
@@ -15,7 +16,7 @@ struct conn_params {
 };
 
 /* Fills p for PQconnectStartParams with expand_dbname; it borrows uri and what was resolved. */
-void conn_params_fill(struct conn_params *p, const char *uri, const char *name,
+void conn_params_fill(struct conn_params *p, const char *uri, const struct pg_conn_options *options,
                       const struct resolved *resolved);
 
 #endif

@@ -25,6 +25,7 @@ void conn_drop_requests(struct pg_conn *c)
     if (c->held != NULL)
         free_request(c->held);
     c->held = NULL;
+    c->when_free = NULL;
 }
 
 /* ---- answers ---- */
@@ -65,12 +66,12 @@ static bool copy_rows(struct pg_conn *c, struct request *r)
     char *data = NULL;
     int n = 0;
 
-    while (!c->lost && (n = PQgetCopyData(c->pq, &data, 1)) > 0) {
+    while (!c->lost && !c->paused && (n = PQgetCopyData(c->pq, &data, 1)) > 0) {
         if (r->copied != NULL)
             r->copied(r->arg, data, (size_t)n);
         PQfreemem(data);
     }
-    if (c->lost || n == 0) {
+    if (c->lost || c->paused || n == 0) {
         c->waiting_since = clock_boot_ms();
         return true;
     }
@@ -118,7 +119,8 @@ void conn_handle_input(struct pg_conn *c)
         struct request *r = c->head;
         PGresult *res;
 
-        if (r->last != NULL && PQresultStatus(r->last) == PGRES_COPY_OUT) {
+        if (r->last != NULL && (PQresultStatus(r->last) == PGRES_COPY_OUT ||
+                                PQresultStatus(r->last) == PGRES_COPY_BOTH)) {
             if (copy_rows(c, r))
                 break;
             PQclear(r->last);
@@ -137,6 +139,18 @@ void conn_handle_input(struct pg_conn *c)
 }
 
 /* ---- requests ---- */
+
+void pg_conn_when_free(struct pg_conn *c, void (*free)(void *arg), void *arg)
+{
+    if (c->state != CONN_UP || c->lost)
+        return;
+    if (c->head == NULL) {
+        free(arg);
+        return;
+    }
+    c->when_free = free;
+    c->when_free_arg = arg;
+}
 
 /* What was sent just now is answered so. */
 static void push(struct pg_conn *c, const struct request *wanted, int64_t timeout_ms)
@@ -202,24 +216,70 @@ void pg_conn_execute(struct pg_conn *c, const char *name, int n, const char *con
     if (c->state != CONN_UP || c->lost)
         return;
     assert(!c->options.pipeline && c->head == NULL);
-    if (!PQsendQueryPrepared(c->pq, name, n, values, NULL, NULL, 1) ||
-        !PQsetSingleRowMode(c->pq)) {
+    if (!PQsendQueryPrepared(c->pq, name, n, values, NULL, NULL, 1) || !PQsetSingleRowMode(c->pq)) {
         conn_lose_by_libpq(c);
         return;
     }
     push(c, &(struct request){.row = row, .done = done, .arg = arg}, 0);
 }
 
+void pg_conn_command(struct pg_conn *c, const char *text, int64_t timeout_ms, pg_result_fn done,
+                     void *arg)
+{
+    if (c->state != CONN_UP || c->lost)
+        return;
+    assert(!c->options.pipeline && c->head == NULL);
+    if (!PQsendQuery(c->pq, text)) {
+        conn_lose_by_libpq(c);
+        return;
+    }
+    push(c, &(struct request){.done = done, .arg = arg}, timeout_ms);
+}
+
+void pg_conn_stream_send(struct pg_conn *c, const void *data, size_t len)
+{
+    int rc;
+
+    if (c->state != CONN_UP || c->lost)
+        return;
+    rc = PQputCopyData(c->pq, data, (int)len);
+    if (rc > 0)
+        rc = PQflush(c->pq);
+    else if (rc == 0)
+        return; /* no room: the next one says more */
+    if (rc < 0)
+        conn_lose_by_libpq(c);
+    else if (rc > 0)
+        conn_want_events(c, UV_READABLE | UV_WRITABLE);
+}
+
+void pg_conn_pause(struct pg_conn *c, bool pause)
+{
+    if (c->state != CONN_UP || c->paused == pause)
+        return;
+    c->paused = pause;
+    c->resumed = !pause;
+    c->waiting_since = clock_boot_ms();
+    /* A socket can always be written to, soon: then what lies in the buffer is taken. */
+    conn_want_events(c, pause ? 0 : UV_READABLE | UV_WRITABLE);
+    conn_arm_timer(c);
+}
+
 static void ping_done(void *arg, const PGresult *res, const struct err *why)
 {
-    (void)arg;
+    struct pg_conn *c = arg;
+    void (*when_free)(void *arg) = c->when_free;
+
     (void)res;
     (void)why; /* any answer is an answer */
+    c->when_free = NULL;
+    if (when_free != NULL && !c->lost)
+        when_free(c->when_free_arg);
 }
 
 void conn_send_ping(struct pg_conn *c)
 {
-    pg_conn_query(c, "SELECT 1", NULL, 0, ping_done, NULL);
+    pg_conn_query(c, "SELECT 1", NULL, 0, ping_done, c);
 }
 
 /* ---- cancelling ---- */

@@ -1,5 +1,7 @@
 #include "postgres/page_row.h"
 
+#include "postgres/pg_value.h"
+
 #include <string.h>
 
 enum field {
@@ -19,9 +21,6 @@ enum field {
 };
 /* In a row that opens a round, in place of the event's. */
 enum { SNAPSHOT = AGGREGATETYPE, MAX_SEQ = AGGREGATEID };
-
-/* Microseconds between PostgreSQL's epoch, 2000-01-01, and 1970. */
-static const int64_t epoch_us = INT64_C(946684800000000);
 
 static const unsigned char signature[11] = {'P',  'G',  'C',  'O',  'P', 'Y',
                                             '\n', 0xff, '\r', '\n', 0};
@@ -43,51 +42,20 @@ static struct slice field(struct reader *r)
     return len == UINT32_MAX ? (struct slice){NULL, 0} : read_bytes(r, len);
 }
 
-/* What has to be there with this length, else the reader has failed. */
-static struct reader fixed(struct slice s, size_t len)
-{
-    struct reader r = reader_of(s.data, s.data == NULL ? 0 : s.len);
-
-    r.failed = s.data == NULL || s.len != len;
-    return r;
-}
-
-static int64_t from_pg_time(int64_t us)
-{
-    if (us == INT64_MIN || us == INT64_MAX)
-        return us; /* -infinity, infinity */
-    return us > INT64_MAX - epoch_us ? EVENT_TIME_MAX : us + epoch_us;
-}
-
-static bool parse_digits(struct slice s, int64_t *ret)
-{
-    bool negative = s.len > 0 && s.data[0] == '-';
-    int64_t v = 0;
-
-    for (size_t i = negative; i < s.len; i++) {
-        if (s.data[i] < '0' || s.data[i] > '9' || __builtin_mul_overflow(v, 10, &v) ||
-            __builtin_sub_overflow(v, s.data[i] - '0', &v))
-            return false;
-    }
-    *ret = negative ? v : -v;
-    return s.len > (size_t)negative;
-}
-
 static bool parse_header(struct page_row *row, const struct slice *f)
 {
     row->kind = PAGE_ROW_HEADER;
     row->snapshot = f[SNAPSHOT];
     row->has_max = f[MAX_SEQ].data != NULL;
-    return row->snapshot.data != NULL &&
-           (!row->has_max || parse_digits(f[MAX_SEQ], &row->max_seq));
+    return row->snapshot.data != NULL && (!row->has_max || pg_digits(f[MAX_SEQ], &row->max_seq));
 }
 
 static bool parse_event(struct event *e, const struct slice *f)
 {
-    struct reader seq = fixed(f[SEQ], 8);
-    struct reader xid = fixed(f[XID], 8);
-    struct reader created = fixed(f[CREATED_AT], 8);
-    struct reader partition = fixed(f[PARTITION], 4);
+    struct reader seq = pg_fixed(f[SEQ], 8);
+    struct reader xid = pg_fixed(f[XID], 8);
+    struct reader created = pg_fixed(f[CREATED_AT], 8);
+    struct reader partition = pg_fixed(f[PARTITION], 4);
 
     if (f[ID].data == NULL || f[ID].len != EVENT_ID_LEN)
         return false;
@@ -104,7 +72,7 @@ static bool parse_event(struct event *e, const struct slice *f)
     e->has_partition = f[PARTITION].data != NULL;
     if (e->has_partition)
         e->partition = (int32_t)read_u32(&partition);
-    e->created_us = from_pg_time((int64_t)read_u64(&created));
+    e->created_us = pg_time_to_unix((int64_t)read_u64(&created));
     return !seq.failed && !xid.failed && !created.failed &&
            (!e->has_partition || !partition.failed) && e->aggregatetype.data != NULL &&
            e->aggregateid.data != NULL && e->type.data != NULL;

@@ -31,9 +31,9 @@ struct table_source {
     void *arg;
 
     struct buf sql;
-    struct read_request request; /* that waits for its statement to be prepared */
-    bool first;   /* the next message is the first of its COPY */
-    bool discard; /* the rest of the page is not wanted */
+    struct read_request request; /* the page that is being read */
+    bool first;                  /* the next message is the first of its COPY */
+    bool discard;                /* the rest of the page is not wanted */
     uint32_t rows;
     size_t wasted;
     bool failed;
@@ -207,12 +207,13 @@ static const char *statement_text(struct table_source *s)
     return buf_cstr(&s->sql);
 }
 
-static void read_prepared(struct table_source *s, const struct read_request *request)
+static void read_prepared(struct table_source *s)
 {
     const char *values[READ_SQL_PARAMETERS];
     const char *text;
 
-    read_sql_parameters(&s->sql, request);
+    buf_reset(&s->sql);
+    read_sql_parameters(&s->sql, &s->request);
     text = statement_text(s);
     if (text == NULL)
         return;
@@ -223,13 +224,15 @@ static void read_prepared(struct table_source *s, const struct read_request *req
     pg_conn_execute(s->conn, statement, READ_SQL_PARAMETERS, values, result_row, page_done, s);
 }
 
+static void read_page(void *arg);
+
 static void prepared(void *arg, const PGresult *res, const struct err *why)
 {
     struct table_source *s = arg;
 
     (void)res;
     s->prepare = why == NULL ? PREPARE_DONE : PREPARE_OFF;
-    table_source_read(s, &s->request);
+    read_page(s);
 }
 
 static void plans_kept(void *arg, const PGresult *res, const struct err *why)
@@ -246,6 +249,22 @@ static void plans_kept(void *arg, const PGresult *res, const struct err *why)
         pg_conn_query(s->conn, statement_text(s), NULL, 0, prepared, s);
 }
 
+static void read_page(void *arg)
+{
+    struct table_source *s = arg;
+
+    if (s->prepare == PREPARE_DONE && read_sql_prepared(&s->request)) {
+        read_prepared(s);
+    } else if (s->prepare == PREPARE_WANTED && read_sql_prepared(&s->request)) {
+        pg_conn_query(s->conn, "SET plan_cache_mode = force_generic_plan", NULL, 0, plans_kept, s);
+    } else {
+        buf_reset(&s->sql);
+        read_sql(&s->sql, &s->request, s->facts.table);
+        if (statement_text(s) != NULL)
+            pg_conn_copy(s->conn, statement_text(s), copy_message, page_done, s);
+    }
+}
+
 void table_source_prepare(struct table_source *s)
 {
     if (s->up && s->prepare == PREPARE_OFF)
@@ -254,23 +273,13 @@ void table_source_prepare(struct table_source *s)
 
 void table_source_read(struct table_source *s, const struct read_request *request)
 {
+    s->request = *request;
     s->first = true;
     s->discard = false;
     s->failed = false;
     s->rows = 0;
     s->wasted = 0;
-    buf_reset(&s->sql);
-    if (s->prepare == PREPARE_DONE && read_sql_prepared(request)) {
-        read_prepared(s, request);
-    } else if (s->prepare == PREPARE_WANTED && read_sql_prepared(request)) {
-        s->request = *request;
-        pg_conn_query(s->conn, "SET plan_cache_mode = force_generic_plan", NULL, 0, plans_kept,
-                      s);
-    } else {
-        read_sql(&s->sql, request, s->facts.table);
-        if (statement_text(s) != NULL)
-            pg_conn_copy(s->conn, statement_text(s), copy_message, page_done, s);
-    }
+    pg_conn_when_free(s->conn, read_page, s);
 }
 
 int table_source_open(struct table_source **ret, uv_loop_t *loop,

@@ -35,6 +35,7 @@ struct wakeup {
 };
 
 static void step(struct wakeup *w);
+static void step_now(void *arg);
 
 static void ask_again(uv_timer_t *timer)
 {
@@ -94,6 +95,14 @@ static void send_lock(struct wakeup *w, const char *function, pg_result_fn done)
 
 static void step(struct wakeup *w)
 {
+    if ((w->state == LOCK_FREE && w->want) || (w->state == LOCK_HELD && !w->want))
+        pg_conn_when_free(w->conn, step_now, w);
+}
+
+static void step_now(void *arg)
+{
+    struct wakeup *w = arg;
+
     if (w->state == LOCK_FREE && w->want) {
         w->state = LOCK_WAITING;
         send_lock(w, "pg_advisory_lock", answered);

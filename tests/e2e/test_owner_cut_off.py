@@ -57,6 +57,25 @@ def _hold_back(scene: Scene, relay: Relay) -> int:
     return sent
 
 
+def test_it_has_to_read_while_a_ping_is_unanswered(scene: Scene, proxy: Proxy) -> None:
+    """A standby's connection for reads is idle, and pinged every 5 s; the page waits its turn."""
+    owner = scene.relay().wait_ready()
+    owner.wait_metric("owner", 1)
+    direct = f"postgresql://postgres@127.0.0.1:{proxy.port}/{scene.db}"
+    standby = scene.relay({"postgres.direct_uri": direct}).wait_ready()
+    scene.write(10)
+    scene.oracle.wait(30)
+    proxy.pause()
+    paused_at = standby.status()["uptime_s"]
+    wait_for(lambda: standby.status()["uptime_s"] >= paused_at + 7, "a ping to be sent")
+    owner.stop()
+    standby.wait_metric("owner", 1)
+    scene.write(10)
+    proxy.resume()
+    scene.judge()
+    assert standby.metric("reconnects_total", server="postgres") == 0
+
+
 def _lease(scene: Scene) -> tuple[int, float, float]:
     """Its epoch, and its end: in seconds since 1970 and from now, by the server's clock."""
     epoch, end, left = scene.sql(

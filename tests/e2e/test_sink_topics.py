@@ -47,7 +47,7 @@ def test_an_unknown_topic_holds_up_its_own_events_only(
     assert [each["topic"] for each in waiting] == [topic]
     assert relay.metric("topics_away") == 1
     relay.wait_log(f'"level":"warn".*{topic}')
-    assert "topics" in relay.status()["stall"]
+    wait_for(lambda: "topics" in (relay.status()["stall"] or ""), "the stall to show")
     assert relay.get("/readyz")[0] == 200
     strict_kafka.create_topic(topic, partitions=2)
     scene.write(50, aggregatetype=late)
