@@ -31,6 +31,7 @@ struct ledger {
     uint32_t free_head;
     uint32_t count; /* of admissions, in the tag */
     struct list lists[ENTRY_STATES];
+    struct checkpoint *checkpoint;
     uint32_t *buckets;
     uint32_t mask;
     int64_t *batch_seqs;
@@ -94,6 +95,11 @@ void ledger_free(struct ledger *l)
     free(l);
 }
 
+void ledger_watch(struct ledger *l, struct checkpoint *checkpoint)
+{
+    l->checkpoint = checkpoint;
+}
+
 static void list_remove(struct ledger *l, struct list *list, uint32_t slot)
 {
     struct entry *e = &l->entries[slot];
@@ -154,6 +160,12 @@ static bool in_sink(enum entry_state s)
     return s == ENTRY_SENT || s == ENTRY_DISOWNED;
 }
 
+/* Its row still has to be acknowledged. */
+static bool pending(enum entry_state s)
+{
+    return s == ENTRY_SENT || s == ENTRY_DELIVERED || s == ENTRY_ACKING;
+}
+
 static bool indexed(enum entry_state s)
 {
     return s != ENTRY_FREE && s != ENTRY_DISOWNED;
@@ -173,6 +185,8 @@ static void ledger_move(struct ledger *l, uint32_t slot, enum entry_state to)
         index_remove(l, slot);
     if (in_sink(from) && !in_sink(to))
         l->bytes -= e->item.bytes;
+    if (pending(from) && !pending(to) && l->checkpoint != NULL)
+        checkpoint_leave(l->checkpoint, e->item.tx);
     e->state = (uint8_t)to;
     if (to == ENTRY_FREE) {
         e->tag = 0;
@@ -300,6 +314,7 @@ bool ledger_take(struct ledger *l, uint32_t number, uint32_t max, struct ledger_
 {
     uint32_t slot = l->lists[ENTRY_DELIVERED].head;
     uint32_t n = 0;
+    bool streamed = false;
     bool strict;
 
     if (slot == NIL || !batch_reserve(l, max))
@@ -312,6 +327,7 @@ bool ledger_take(struct ledger *l, uint32_t number, uint32_t max, struct ledger_
         l->batch_seqs[n] = e->item.seq;
         memcpy(l->batch_ids[n++], e->item.id, EVENT_ID_LEN);
         e->batch = number;
+        streamed = streamed || e->item.tx != 0;
         ledger_move(l, slot, ENTRY_ACKING);
         slot = next;
     }
@@ -319,6 +335,7 @@ bool ledger_take(struct ledger *l, uint32_t number, uint32_t max, struct ledger_
         .number = number,
         .n = n,
         .strict = strict,
+        .streamed = streamed,
         .seqs = l->batch_seqs,
         .ids = (const unsigned char(*)[EVENT_ID_LEN])l->batch_ids,
     };
@@ -349,6 +366,25 @@ static uint32_t move_all(struct ledger *l, enum entry_state from, enum entry_sta
 uint32_t ledger_acked(struct ledger *l, uint32_t number, bool remember)
 {
     return move_all(l, ENTRY_ACKING, remember ? ENTRY_DONE : ENTRY_FREE, &number);
+}
+
+uint32_t ledger_acked_seen(struct ledger *l, uint32_t number, bool remember,
+                           const struct snapshot *seen, uint32_t *ret_kept)
+{
+    uint32_t slot = l->lists[ENTRY_ACKING].head;
+
+    *ret_kept = 0;
+    while (slot != NIL) {
+        struct entry *e = &l->entries[slot];
+        uint32_t next = e->next;
+
+        if (e->batch == number && e->item.tx != 0 && !snapshot_sees(seen, e->item.xid)) {
+            ledger_move(l, slot, ENTRY_DELIVERED);
+            (*ret_kept)++;
+        }
+        slot = next;
+    }
+    return ledger_acked(l, number, remember);
 }
 
 void ledger_unack(struct ledger *l, uint32_t number)

@@ -14,7 +14,9 @@
 #define OUTBOX_CORE_LEDGER_H
 
 #include "base/err.h"
+#include "core/checkpoint.h"
 #include "core/event.h"
+#include "core/snapshot.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -38,6 +40,8 @@ struct ledger_item {
     uint32_t topic;
     uint32_t bytes; /* what it weighs in the sink's queue */
     int64_t created_us;
+    uint64_t tx;  /* its transaction in the stream's checkpoint; 0: it was read from the table */
+    uint64_t xid; /* with tx: that transaction's id */
 };
 
 /* How a row that was read relates to what is held. */
@@ -50,6 +54,8 @@ enum ledger_match {
 /* max_events bounds all entries, max_bytes those in the sink. The caller owns *ret. ERR_NOMEM. */
 int ledger_new(struct ledger **ret, uint32_t max_events, uint64_t max_bytes, struct err *err);
 void ledger_free(struct ledger *l);
+/* Tells it (borrowed) of each row of a stream that is done, or no longer held. */
+void ledger_watch(struct ledger *l, struct checkpoint *checkpoint);
 
 /* Free places for events; room in bytes. A window that holds no bytes takes one event of any size.
  */
@@ -81,6 +87,7 @@ struct ledger_batch {
     uint32_t number; /* the caller's */
     uint32_t n;
     bool strict;
+    bool streamed;       /* some of them may not be visible yet: see ledger_acked_seen */
     const int64_t *seqs; /* borrowed until the next take */
     const unsigned char (*ids)[EVENT_ID_LEN];
 };
@@ -90,6 +97,10 @@ bool ledger_take(struct ledger *l, uint32_t number, uint32_t max, struct ledger_
 /* The batch is certain. remember: a read is on its way that may still see the rows. Returns how
  * many. */
 uint32_t ledger_acked(struct ledger *l, uint32_t number, bool remember);
+/* The same for a batch whose statement found fewer rows than it named: those of streamed
+ * transactions that its snapshot did not see yet are DELIVERED again; *ret_kept is how many. */
+uint32_t ledger_acked_seen(struct ledger *l, uint32_t number, bool remember,
+                           const struct snapshot *seen, uint32_t *ret_kept);
 /* The batch failed: DELIVERED again. */
 void ledger_unack(struct ledger *l, uint32_t number);
 

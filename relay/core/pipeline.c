@@ -28,6 +28,8 @@ int pipeline_new(struct pipeline **ret, const struct pipeline_options *options, 
     p->rebuild_backoff = backoff_of(50, 10000, options->seed ^ 1);
     p->ack_backoff = backoff_of(50, 5000, options->seed ^ 2);
     p->read_backoff = backoff_of(50, 5000, options->seed ^ 3);
+    p->stream_backoff = backoff_of(1000, 60000, options->seed ^ 4);
+    ledger_watch(p->ledger, &p->checkpoint);
     p->page_cap = first_page;
     p->row_bytes = 1024;
     p->delivered_since = -1;
@@ -46,14 +48,22 @@ void pipeline_free(struct pipeline *p)
     ledger_free(p->ledger);
     topics_free(&p->topics);
     cursor_free(&p->cursor);
+    snapshot_free(&p->made_at);
+    checkpoint_free(&p->checkpoint);
     free(p);
 }
 
-void pipeline_start_over(struct pipeline *p)
+static void start_over(struct pipeline *p)
 {
     p->start_over = true;
     p->sweeping = false;
     p->caught_up = false;
+}
+
+void pipeline_start_over(struct pipeline *p)
+{
+    start_over(p);
+    pipeline_stream_rewind(p);
 }
 
 /* ---- what may be done now ---- */
@@ -72,8 +82,7 @@ static bool has_room(const struct pipeline *p)
     return bytes == 0 || bytes + p->options.window_bytes / 8 <= p->options.window_bytes;
 }
 
-/* All that reading needs, apart from the time and a read that is on its way. */
-static bool can_read(const struct pipeline *p)
+bool pipeline_can_read(const struct pipeline *p)
 {
     return p->owned && p->source_up && p->kafka_up && p->sink == SINK_READY &&
            p->stopping == STOP_NONE && has_room(p);
@@ -95,10 +104,18 @@ static bool waits_for_report(const struct pipeline *p)
            ledger_count(p->ledger, ENTRY_SENT) + ledger_count(p->ledger, ENTRY_DISOWNED) > 0;
 }
 
+bool pipeline_sink_waits(const struct pipeline *p)
+{
+    return waits_for_topic(p) || waits_for_report(p);
+}
+
 static int64_t read_at(const struct pipeline *p)
 {
-    if (!can_read(p) || p->reading || waits_for_topic(p) || waits_for_report(p))
+    if (!pipeline_can_read(p) || p->reading || pipeline_sink_waits(p))
         return INT64_MAX;
+    /* A round that was begun is read to its end; beyond it rows come by the stream. */
+    if (p->stream == STREAM_ON && p->caught_up)
+        return p->swept_at + p->options.stream_sweep_interval_ms;
     return p->caught_up && p->retry_at < p->sleeper.next_read_at ? p->sleeper.next_read_at
                                                                  : p->retry_at;
 }
@@ -158,6 +175,16 @@ static uint32_t page_limit(const struct pipeline *p)
     return limit == 0 ? 1 : (uint32_t)limit;
 }
 
+/* The next read is a start again, to find what no difference and no stream has brought. */
+static void sweep(struct pipeline *p)
+{
+    bool caught_up = p->caught_up;
+
+    start_over(p);
+    p->sweeping = true;
+    p->caught_up = caught_up; /* no hurry: with the next read that is due */
+}
+
 static void begin_read(struct pipeline *p, int64_t now, struct action *ret)
 {
     if (p->start_over) {
@@ -183,7 +210,7 @@ void pipeline_next(struct pipeline *p, int64_t now, struct action *ret)
     int64_t topic;
 
     ret->kind = ACTION_NONE;
-    if (!can_read(p))
+    if (!pipeline_can_read(p) || p->stream == STREAM_ON)
         sleeper_suspend(&p->sleeper, now);
     if (exit_at(p) <= now) {
         p->exited = true;
@@ -212,8 +239,13 @@ void pipeline_next(struct pipeline *p, int64_t now, struct action *ret)
         ret->topic = (uint32_t)topic;
         return;
     }
-    if (read_at(p) <= now)
-        begin_read(p, now, ret);
+    if (pipeline_stream_next(p, now, ret))
+        return;
+    if (read_at(p) > now)
+        return;
+    if (p->stream == STREAM_ON && p->caught_up)
+        sweep(p);
+    begin_read(p, now, ret);
 }
 
 static int64_t earlier(int64_t a, int64_t b)
@@ -226,7 +258,7 @@ int64_t pipeline_deadline(const struct pipeline *p, int64_t now)
     int64_t at = earlier(read_at(p), earlier(ack_due_at(p), exit_at(p)));
     int64_t topic_at;
 
-    at = earlier(at, rebuild_due_at(p));
+    at = earlier(at, earlier(rebuild_due_at(p), pipeline_stream_due(p)));
     return lookup_due(p, now, &topic_at) >= 0 ? now : earlier(at, topic_at);
 }
 
@@ -250,6 +282,7 @@ void pipeline_disown(struct pipeline *p, int64_t now)
         return;
     p->owned = false;
     p->sink = SINK_GONE;
+    p->stream_drop = p->stream != STREAM_OFF;
     pipeline_new_epoch(p, now);
 }
 
@@ -323,46 +356,67 @@ static void learn_size(struct pipeline *p, uint32_t bytes)
     p->row_bytes = (uint64_t)((int64_t)p->row_bytes + off / (off > 0 ? 4 : 64));
 }
 
+enum verdict pipeline_judge(struct pipeline *p, int64_t now, const struct pipeline_row *row,
+                            struct err *err)
+{
+    enum ledger_match match = ledger_match(p->ledger, row->item.seq, row->item.id);
+    enum verdict v;
+
+    if (match == LEDGER_SAME)
+        return VERDICT_SKIP;
+    if (match == LEDGER_OTHER && !ledger_replace(p->ledger, row->item.seq))
+        return VERDICT_CUT;
+    if (row->invalid)
+        return VERDICT_INVALID;
+    learn_size(p, row->item.bytes);
+    if (topics_reserve(&p->topics, row->item.topic, err) != 0)
+        return VERDICT_CUT;
+    v = topic_verdict(p, now, row->item.topic);
+    if (v == VERDICT_PUT &&
+        (ledger_room(p->ledger) == 0 || !ledger_fits(p->ledger, row->item.bytes)))
+        return VERDICT_CUT;
+    return v;
+}
+
+enum verdict pipeline_take(struct pipeline *p, int64_t now, const struct ledger_item *item,
+                           enum verdict judged, uint64_t *ret_tag)
+{
+    struct topic *topic = &p->topics.list[item->topic];
+
+    if (judged == VERDICT_HOLD) {
+        topic->held++;
+        return judged;
+    }
+    if (ledger_count(p->ledger, ENTRY_SENT) == 0)
+        p->reported_at = now;
+    topic->inflight++;
+    *ret_tag = ledger_admit(p->ledger, p->epoch, item);
+    return judged;
+}
+
 enum verdict pipeline_row(struct pipeline *p, int64_t now, const struct pipeline_row *row,
                           uint64_t *ret_tag, struct err *err)
 {
-    enum ledger_match match;
     enum verdict v;
 
     if (p->cut || p->start_over || !p->reading || p->stopping != STOP_NONE || !p->owned ||
         p->sink != SINK_READY)
         return cut(p);
-    match = ledger_match(p->ledger, row->item.seq, row->item.id);
-    if (match == LEDGER_SAME) {
-        cursor_advance(&p->cursor, row->item.seq);
-        return VERDICT_SKIP;
-    }
-    if (match == LEDGER_OTHER && !ledger_replace(p->ledger, row->item.seq))
+    v = pipeline_judge(p, now, row, err);
+    if (v == VERDICT_CUT)
         return cut(p);
-    if (row->invalid) {
+    if (v == VERDICT_INVALID) {
         pipeline_halt(p, now);
-        return VERDICT_INVALID;
-    }
-    learn_size(p, row->item.bytes);
-    if (topics_reserve(&p->topics, row->item.topic, err) != 0)
-        return cut(p);
-    v = topic_verdict(p, now, row->item.topic);
-    if (v == VERDICT_CUT || (v == VERDICT_PUT && (ledger_room(p->ledger) == 0 ||
-                                                  !ledger_fits(p->ledger, row->item.bytes))))
-        return cut(p);
-    cursor_advance(&p->cursor, row->item.seq);
-    if (v == VERDICT_HOLD) {
-        p->topics.list[row->item.topic].held++;
         return v;
     }
-    if (p->sweeping && cursor_is_stray(&p->cursor, row->xid))
-        p->strays++;
-    if (ledger_count(p->ledger, ENTRY_SENT) == 0)
-        p->reported_at = now;
-    p->topics.list[row->item.topic].inflight++;
-    p->found++;
-    *ret_tag = ledger_admit(p->ledger, p->epoch, &row->item);
-    return VERDICT_PUT;
+    cursor_advance(&p->cursor, row->item.seq);
+    if (v == VERDICT_SKIP)
+        return v;
+    if (v == VERDICT_PUT) {
+        p->strays += p->sweeping && cursor_is_stray(&p->cursor, row->xid);
+        p->found++;
+    }
+    return pipeline_take(p, now, &row->item, v, ret_tag);
 }
 
 void pipeline_read_end(struct pipeline *p, int64_t now, uint32_t rows, bool ok)
@@ -388,13 +442,9 @@ void pipeline_read_end(struct pipeline *p, int64_t now, uint32_t rows, bool ok)
     p->found = 0;
     if (p->sweeping)
         p->sweeping = false;
-    if (now - p->swept_at >= p->options.sweep_interval_ms) {
-        bool caught_up = p->caught_up;
-
-        pipeline_start_over(p);
-        p->sweeping = true;
-        p->caught_up = caught_up; /* no hurry: with the next read that is due */
-    }
+    pipeline_stream_round(p);
+    if (p->stream != STREAM_ON && now - p->swept_at >= p->options.sweep_interval_ms)
+        sweep(p);
 }
 
 /* ---- waking ---- */
@@ -411,7 +461,7 @@ void pipeline_notified(struct pipeline *p, int64_t now)
 
 bool pipeline_wants_lock(const struct pipeline *p)
 {
-    return can_read(p) && sleeper_wants_lock(&p->sleeper);
+    return pipeline_can_read(p) && p->stream != STREAM_ON && sleeper_wants_lock(&p->sleeper);
 }
 
 bool pipeline_asleep(const struct pipeline *p)
@@ -460,6 +510,28 @@ uint32_t pipeline_acked(struct pipeline *p, int64_t now, uint32_t batch, enum ac
     ledger_unack(p->ledger, batch);
     p->ack_at = now + backoff_next(&p->ack_backoff);
     return 0;
+}
+
+uint32_t pipeline_acked_partly(struct pipeline *p, int64_t now, uint32_t batch,
+                               const struct slice *snapshot, struct err *err)
+{
+    struct snapshot seen = {0};
+    uint32_t done = 0;
+    uint32_t kept = 0;
+
+    if (snapshot_parse(&seen, (const char *)snapshot->data, snapshot->len, err) != 0) {
+        snapshot_free(&seen);
+        return pipeline_acked(p, now, batch, ACK_FAILED);
+    }
+    if (p->batches > 0)
+        p->batches--;
+    done = ledger_acked_seen(p->ledger, batch, p->reading, &seen, &kept);
+    if (kept > 0)
+        p->ack_at = now + backoff_next(&p->ack_backoff);
+    else
+        backoff_reset(&p->ack_backoff);
+    snapshot_free(&seen);
+    return done;
 }
 
 /* ---- ending ---- */

@@ -24,16 +24,20 @@ struct pipeline_options {
     uint32_t ack_events;  /* rows an acknowledgement carries at most */
     int64_t poll_interval_ms;
     int64_t sweep_interval_ms;
-    uint64_t seed; /* of the jitter */
+    int64_t stream_sweep_interval_ms; /* the same while rows are streamed */
+    uint64_t seed;                    /* of the jitter */
 };
 
 enum action_kind {
     ACTION_NONE,
-    ACTION_READ,    /* read; answer with rows, then pipeline_read_end */
-    ACTION_ACK,     /* delete or mark; answer with pipeline_acked */
-    ACTION_LOOKUP,  /* topic; answer with pipeline_topic */
-    ACTION_REBUILD, /* make a new producer; answer with pipeline_sink_rebuilt */
-    ACTION_EXIT,    /* drained or halted; once */
+    ACTION_READ,         /* read; answer with rows, then pipeline_read_end */
+    ACTION_ACK,          /* delete or mark; answer with pipeline_acked */
+    ACTION_LOOKUP,       /* topic; answer with pipeline_topic */
+    ACTION_REBUILD,      /* make a new producer; answer with pipeline_sink_rebuilt */
+    ACTION_STREAM_MAKE,  /* make a slot; answer with pipeline_stream_made or pipeline_stream_lost */
+    ACTION_STREAM_START, /* stream from it */
+    ACTION_STREAM_DROP,  /* give it up; no answer is awaited */
+    ACTION_EXIT,         /* drained or halted; once */
 };
 
 struct action {
@@ -107,11 +111,51 @@ bool pipeline_asleep(const struct pipeline *p);
 void pipeline_lock_granted(struct pipeline *p, int64_t now);
 void pipeline_lock_lost(struct pipeline *p, int64_t now);
 
+/*
+ * The stream of what commits, out of the server's log. The table stays the truth: it is read while
+ * the slot is being made, until a round has covered the slot's snapshot, whenever reading has to
+ * start over (the stream waits meanwhile), and again once the stream is lost. A transaction that
+ * the last round saw is passed over when it is streamed.
+ */
+enum stream_state {
+    STREAM_OFF,
+    STREAM_MAKING, /* the slot was asked for */
+    STREAM_SEAM,   /* it stands; the table is read until a round covers its snapshot, or, after
+                      reading had to start over, what was streamed */
+    STREAM_ON,
+};
+/* Whether there shall be one. */
+void pipeline_set_streaming(struct pipeline *p, int64_t now, bool wanted);
+/* The slot stands: all that its snapshot does not see will be streamed. ERR_PROTOCOL, ERR_NOMEM:
+ * lose it. */
+int pipeline_stream_made(struct pipeline *p, int64_t now, const struct slice *snapshot,
+                         struct err *err);
+/* It could not be made, was lost, or was given up by the caller; asked for again after a while,
+ * once the table has been read to its end. */
+void pipeline_stream_lost(struct pipeline *p, int64_t now);
+/* Whether rows may be given now; ask before each, and again after each turn. */
+bool pipeline_stream_flows(const struct pipeline *p);
+/* A transaction's begin, by the low half of its id; its rows (VERDICT_CUT: offer this one again
+ * once it flows); its end, with the position behind it. */
+void pipeline_stream_begin(struct pipeline *p, uint32_t xid);
+enum verdict pipeline_stream_row(struct pipeline *p, int64_t now, const struct pipeline_row *row,
+                                 uint64_t *ret_tag, struct err *err);
+void pipeline_stream_end(struct pipeline *p, uint64_t lsn);
+/* Between transactions: the server's log is at lsn and there was nothing to stream. */
+void pipeline_stream_idle(struct pipeline *p, uint64_t lsn);
+/* The position that may be confirmed; 0 for none. */
+uint64_t pipeline_checkpoint(const struct pipeline *p);
+
 /* Acknowledgement. */
 void pipeline_ack_up(struct pipeline *p, int64_t now);
 void pipeline_ack_lost(struct pipeline *p, int64_t now);
 /* Returns how many rows became certain. */
 uint32_t pipeline_acked(struct pipeline *p, int64_t now, uint32_t batch, enum ack_result result);
+/* The same, carried out, but on fewer rows than it named, under this snapshot. A streamed row may
+ * not be visible yet when it is acknowledged, and is tried again. ERR_PROTOCOL, ERR_NOMEM: taken as
+ * ACK_FAILED. */
+uint32_t pipeline_acked_partly(struct pipeline *p, int64_t now, uint32_t batch,
+                               const struct slice *snapshot, struct err *err);
 
 /* The sink. */
 void pipeline_kafka(struct pipeline *p, int64_t now, bool up);
@@ -148,6 +192,8 @@ struct pipeline_view {
     uint32_t topics_away;
     uint64_t held;   /* rows passed over since their topic went away */
     uint64_t strays; /* found by sweeps, in all */
+    enum stream_state stream;
+    bool streaming; /* it is on, or was and goes on once the table has been read */
     int64_t
         waiting_since; /* the sink has had records since then without a report; -1: it has none */
 };

@@ -40,6 +40,18 @@ struct pipeline {
     struct backoff read_backoff;
     uint64_t strays;
 
+    /* the stream */
+    enum stream_state stream;
+    bool stream_wanted;
+    bool stream_drop;        /* to be given up */
+    bool stream_start;       /* to be started */
+    int64_t stream_at;       /* not made before */
+    uint64_t stream_xid;     /* of the transaction that is being streamed */
+    uint64_t stream_top;     /* the highest of these; 0: nothing was streamed yet */
+    struct snapshot made_at; /* what will not be streamed (again): a round has to cover it */
+    struct checkpoint checkpoint;
+    struct backoff stream_backoff;
+
     /* the sink */
     enum sink_state sink;
     uint16_t epoch;
@@ -61,6 +73,23 @@ struct pipeline {
     bool exited;
 };
 
+/* All that reading needs, apart from the time and a read that is on its way. */
+bool pipeline_can_read(const struct pipeline *p);
+/* What the sink has to answer first: a topic's lookup, or a report. */
+bool pipeline_sink_waits(const struct pipeline *p);
+/* Whether the row goes now; nothing is changed by it but what is learnt of the row. */
+enum verdict pipeline_judge(struct pipeline *p, int64_t now, const struct pipeline_row *row,
+                            struct err *err);
+/* Takes a judged row: VERDICT_PUT, with its tag, or VERDICT_HOLD. */
+enum verdict pipeline_take(struct pipeline *p, int64_t now, const struct ledger_item *item,
+                           enum verdict judged, uint64_t *ret_tag);
+/* A round of the table is complete. */
+void pipeline_stream_round(struct pipeline *p);
+/* Reading starts over for the sake of rows that may have been streamed. */
+void pipeline_stream_rewind(struct pipeline *p);
+/* What is to be done for the stream; false for nothing. */
+bool pipeline_stream_next(struct pipeline *p, int64_t now, struct action *ret);
+int64_t pipeline_stream_due(const struct pipeline *p);
 /* Reading begins again at the lowest unpublished row. */
 void pipeline_start_over(struct pipeline *p);
 /* Ends at the event that was refused. */

@@ -99,6 +99,25 @@ bool snapshot_sees(const struct snapshot *s, uint64_t xid)
     return true;
 }
 
+bool snapshot_covers(const struct snapshot *s, const struct snapshot *past)
+{
+    uint64_t open = 0; /* of those that began after s, how many past leaves out */
+
+    for (size_t i = 0; i < past->nxip; i++)
+        open += past->xip[i] >= s->xmax && past->xip[i] < past->xmax;
+    if (past->xmax > s->xmax && past->xmax - s->xmax > open)
+        return false;
+    for (size_t i = 0; i < s->nxip; i++)
+        if (snapshot_sees(past, s->xip[i]))
+            return false;
+    return true;
+}
+
+uint64_t xid_widen(uint32_t xid, uint64_t near)
+{
+    return near + (uint64_t)(int64_t)(int32_t)(xid - (uint32_t)near);
+}
+
 bool snapshot_is_set(const struct snapshot *s)
 {
     return s->text.len > 0;

@@ -28,6 +28,11 @@ int snapshot_parse(struct snapshot *s, const char *text, size_t len, struct err 
 
 /* Had xid ended when s was taken? */
 bool snapshot_sees(const struct snapshot *s, uint64_t xid);
+/* Had all that had ended when past was taken also ended when s was? */
+bool snapshot_covers(const struct snapshot *s, const struct snapshot *past);
+/* The full id of a transaction whose low 32 bits are these and that is less than 2^31 away from
+ * near. */
+uint64_t xid_widen(uint32_t xid, uint64_t near);
 bool snapshot_is_set(const struct snapshot *s);
 /* The text, NUL-terminated, borrowed. */
 const char *snapshot_text(const struct snapshot *s);

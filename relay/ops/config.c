@@ -251,6 +251,22 @@ static void free_value(char *value)
     free(value);
 }
 
+void config_say_where(const struct config *c, struct err *err)
+{
+    const char *name = err->message + strlen("kafka.");
+
+    if (strncmp(err->message, "kafka.", strlen("kafka.")) != 0)
+        return;
+    for (size_t i = 0; i < c->nkafka; i++) {
+        size_t len = strlen(c->kafka[i].name);
+
+        if (strncmp(name, c->kafka[i].name, len) == 0 && name[len] == ':') {
+            (void)err_prefix(err, "%s: ", c->kafka[i].from);
+            return;
+        }
+    }
+}
+
 void config_free(struct config *c)
 {
     if (c == NULL)

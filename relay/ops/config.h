@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-enum source_mode { SOURCE_AUTO, SOURCE_TABLE };
+enum source_mode { SOURCE_AUTO, SOURCE_TABLE, SOURCE_WAL };
 enum ack_mode { ACK_DELETE, ACK_MARK };
 enum failure_policy { POLICY_HALT };
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
@@ -32,6 +32,8 @@ struct config {
     enum source_mode source_mode;
     char *source_table; /* "outbox" or "schema.outbox" */
     int64_t source_poll_interval_ms;
+    char *source_publication;
+    int64_t source_wal_budget; /* bytes */
     int64_t lease_ttl_ms;
     enum ack_mode ack_mode;
     int64_t window_events;
@@ -67,6 +69,9 @@ int config_print(const struct config *c, FILE *out, bool json, struct err *err);
 
 /* The text of `--help` about settings: flag, default, meaning; generated from the table. */
 void config_help(FILE *out);
+
+/* Puts in front of an error that begins with "kafka.NAME:" where that was set. */
+void config_say_where(const struct config *c, struct err *err);
 
 /* True where this key's value must never be shown: passwords, keys, sasl.jaas... (name without
  * "kafka."). */

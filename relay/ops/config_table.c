@@ -14,7 +14,7 @@
 #define GIB (MIB * 1024)
 #define IDENTIFIER_MAX 63 /* PostgreSQL's NAMEDATALEN - 1: it would cut a longer one silently */
 
-static const char *const source_modes[] = {"auto", "table", NULL};
+static const char *const source_modes[] = {"auto", "table", "wal", NULL};
 static const char *const ack_modes[] = {"delete", "mark", NULL};
 static const char *const policies[] = {"halt", NULL};
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
@@ -53,6 +53,18 @@ const struct setting setting_table[SETTINGS] = {
      .min = 10,
      .max = 60000,
      .help = "How often to look when nothing notifies."},
+    {.key = "source.publication",
+     .type = SETTING_STRING,
+     .offset = FIELD(source_publication),
+     .default_text = "outbox_relay",
+     .help = "The publication that logical decoding reads; made where the role may."},
+    {.key = "source.wal_budget",
+     .type = SETTING_BYTES,
+     .offset = FIELD(source_wal_budget),
+     .default_text = "1GiB",
+     .min = 16 * MIB,
+     .max = 1024 * GIB,
+     .help = "WAL that the slot may hold back before it is given up."},
     {.key = "lease.ttl_ms",
      .type = SETTING_INTEGER,
      .offset = FIELD(lease_ttl_ms),

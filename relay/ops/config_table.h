@@ -26,7 +26,7 @@ struct setting {
     const char *help;
 };
 
-#define SETTINGS 15
+#define SETTINGS 17
 extern const struct setting setting_table[SETTINGS];
 
 #define KAFKA_PREFIX "kafka."

@@ -13,6 +13,7 @@
 #define OWNER "one owner"
 #define WAKE "wake-up"
 #define LIVENESS "liveness"
+#define POSITION "the stream's position"
 
 /* Nothing takes longer than this to arrive, unless a connection is held up on purpose. */
 static const int64_t wake_us = 200000;
@@ -50,6 +51,8 @@ void check_wake(struct sim *s, uint32_t index, uint32_t backstop)
     pipeline_view(r->p, &view);
     if (!view.caught_up || r->healthy_since > row->committed_at)
         return;
+    if (view.stream == STREAM_ON && row->end > r->stream.passed)
+        return; /* its commit is not written out yet, or on its way */
     if (backstop != 0)
         sim_fail(s, WAKE, "a committed row is unread for longer than the poll interval", index,
                  row->seq, row->committed_at);
@@ -60,13 +63,14 @@ void check_wake(struct sim *s, uint32_t index, uint32_t backstop)
                  row->seq, row->committed_at);
 }
 
-void check_put(struct sim *s, struct relay *r, uint32_t index)
+void check_put(struct sim *s, struct relay *r, uint32_t index, uint32_t stream)
 {
     struct row *row = &s->srv.rows[index];
     int who = relay_index(s, r);
 
     if (!row->committed)
         sim_fail(s, PHANTOM, "a row is put that never committed", index, row->seq, 0);
+    row->stream = stream;
     if (s->srv.lease_owner != who) {
         if (!r->zombie)
             sim_fail(s, OWNER, "a relay publishes that does not own the outbox", who,
@@ -75,12 +79,29 @@ void check_put(struct sim *s, struct relay *r, uint32_t index)
             sim_fail(s, FEW, "a resumed relay puts more than a window", who, r->zombie_puts, 0);
         return;
     }
-    if (row->put_by != NOBODY)
+    /* A restored row's column names another transaction than its own, so that a page may give what
+     * the next one, or the stream, gives as well. */
+    if (row->put_by != NOBODY && !(row->foreign && stream != 0))
         sim_fail(s, FEW, "a row is put again, and nothing has happened that explains it", index,
                  row->seq, row->put_by);
     row->put_by = (int8_t)who;
     row->put_reported = false;
     row->owner_gen = r->gen;
+}
+
+/* What is streamed comes in the order of the log, whoever wrote it. */
+static void check_log_order(struct sim *s, uint32_t index)
+{
+    const struct row *row = &s->srv.rows[index];
+    uint32_t *place = &s->brk.stream_place[row->key];
+
+    if (row->waived || row->stream == 0)
+        return;
+    if (s->brk.stream_of[row->key] == row->stream && row->place < *place)
+        sim_fail(s, ORDER, "a row comes behind one of its key that is behind it in the log", index,
+                 row->place, *place);
+    s->brk.stream_of[row->key] = row->stream;
+    *place = row->place;
 }
 
 void check_append(struct sim *s, int who, uint32_t index, bool zombie)
@@ -99,10 +120,57 @@ void check_append(struct sim *s, int who, uint32_t index, bool zombie)
                      s->brk.first_order[row->key]);
         s->brk.first_order[row->key] = row->order;
     }
+    if (row->persisted == 0)
+        check_log_order(s, index);
+    if (row->persisted > 0 && s->cfg.fault_us == 0 && s->cfg.invalid_pm == 0 && !row->foreign)
+        sim_fail(s, FEW, "a duplicate, and there was no fault at all", index, row->seq,
+                 row->stream);
     if (row->persisted > 0)
         s->totals.duplicates++;
     if (row->persisted < UINT8_MAX)
         row->persisted++;
+}
+
+/* The stream passes over what somebody has put, and over what waits for its topic. */
+void check_passed(struct sim *s, struct relay *r, uint32_t index)
+{
+    const struct row *row = &s->srv.rows[index];
+    uint64_t held;
+
+    if (row->state != ROW_LIVE || row->put_by != NOBODY || row->foreign || row->invalid ||
+        s->srv.lease_owner != relay_index(s, r) || r->lease.epoch != s->srv.lease_epoch ||
+        pipeline_topic_state(r->p, key_topic(row->key), &held) != TOPIC_READY)
+        return;
+    sim_fail(s, LOSS, "the stream passes over a row that nobody has put", index, row->seq,
+             row->committed_at);
+}
+
+/* What may be confirmed: never beyond a streamed row that is not acknowledged yet, never back. */
+static void check_checkpoint(struct sim *s, struct relay *r, const struct pipeline_view *view)
+{
+    uint64_t lsn = pipeline_checkpoint(r->p);
+    const struct server *v = &s->srv;
+    int who = relay_index(s, r);
+
+    if (view->stream != STREAM_ON && view->stream != STREAM_SEAM)
+        r->stream.checkpoint = 0;
+    else if (lsn < r->stream.checkpoint)
+        sim_fail(s, POSITION, "it goes backwards", (int64_t)lsn, (int64_t)r->stream.checkpoint,
+                 who);
+    if (lsn == r->stream.checkpoint)
+        return;
+    r->stream.checkpoint = lsn;
+    if (lsn > r->stream.told)
+        sim_fail(s, POSITION, "it is beyond what was streamed", (int64_t)lsn,
+                 (int64_t)r->stream.told, who);
+    for (uint32_t i = 0; i < v->ntable; i++) {
+        const struct row *row = &v->rows[v->table[i]];
+
+        if (row->put_by == who && row->owner_gen == r->gen && row->stream == r->stream.number &&
+            row->end <= lsn)
+            sim_fail(s, POSITION, "it is beyond a row that was not acknowledged", (int64_t)lsn,
+                     v->table[i], (int64_t)row->end);
+    }
 }
 
 void check_delete(struct sim *s, const struct relay *r, uint32_t index)
@@ -168,6 +236,8 @@ void check_relay(struct sim *s, struct relay *r)
     if (view.strays > 0 && !s->foreign_made)
         sim_fail(s, LOSS, "a sweep found a row that reading should have", (int64_t)view.strays, 0,
                  0);
+    if (s->cfg.stream)
+        check_checkpoint(s, r, &view);
     if (!healthy(s, r, &view))
         r->healthy_since = INT64_MAX;
     else if (r->healthy_since == INT64_MAX)
@@ -210,7 +280,9 @@ bool check_rest(struct sim *s)
         return false;
     pipeline_view(r->p, &view);
     if (view.inflight_events > 0 || !view.owned || !view.caught_up ||
-        (s->cfg.notify && !pipeline_asleep(r->p)))
+        (s->cfg.notify && view.stream != STREAM_ON && !pipeline_asleep(r->p)))
+        return false;
+    if (s->cfg.stream && (view.stream != STREAM_ON || pipeline_checkpoint(r->p) < s->calm_lsn))
         return false;
     for (uint32_t i = 0; i < v->nrows; i++)
         if (v->rows[i].committed && !v->rows[i].waived && v->rows[i].persisted == 0)

@@ -26,6 +26,8 @@ enum fault {
     FAULT_PRODUCER_FATAL,
     FAULT_TOPIC_AWAY,
     FAULT_ROW_REFUSED,
+    FAULT_STREAM_LOST,
+    FAULT_STREAM_STALL,
     FAULTS,
 };
 
@@ -60,13 +62,38 @@ static void preload(struct sim *s, uint32_t n)
             .foreign = true,
         };
         row->order = row->key < KEYS_SERIAL ? ++v->key_order[row->key] : 0;
+        row->place = ++v->places;
         world_table_add(s, v->nrows);
         v->log_rows[v->nlog_rows++] = v->nrows++;
     }
     if (n > 0) {
         s->foreign_made = true;
-        world_wrote(s, LOG_COMMIT, first, n, true);
+        world_wrote(s, LOG_COMMIT, 0, first, true);
     }
+}
+
+/* In some of the episodes there is a stream. */
+static void draw_stream(struct sim *s, struct config *c)
+{
+    static const uint32_t keeps[] = {16, 100, 1000, 1000};
+    static const uint32_t waits[] = {0, 5, 30, 80};
+    static const uint32_t standby[] = {2000, 20000, 300000};
+    static const uint32_t wants[] = {300000, 1500000, 10000000};
+    static const uint32_t gaps[] = {300000, 1000000, 3000000};
+
+    c->options.stream_sweep_interval_ms = 2000 + sim_below(s, 60000);
+    c->stream = sim_chance(s, 40);
+    if (!c->stream)
+        return;
+    c->sends_empty = sim_chance(s, 50);
+    c->eager = sim_chance(s, 50);
+    c->wait_pct = pick(s, waits, 4);
+    c->standby_us = pick(s, standby, 3);
+    c->want_us = pick(s, wants, 3);
+    c->wal_keep = pick(s, keeps, 4);
+    /* Each loss costs it a second or more: seldom enough that it comes to streaming. */
+    if (c->fault_us > 0 && sim_chance(s, 60))
+        c->fault_us = pick(s, gaps, 3);
 }
 
 void faults_draw(struct sim *s)
@@ -79,11 +106,11 @@ void faults_draw(struct sim *s)
     static const uint32_t gaps[] = {0, 30000, 100000, 1000000};
     /* Those whose harm takes several of them, or bad luck besides. */
     static const uint32_t often[] = {
-        FAULT_KILL,         FAULT_PAUSE,          FAULT_SERVER_CRASH,   FAULT_SERVER_CRASH,
-        FAULT_TRUNCATE,     FAULT_TRUNCATE,       FAULT_FAIL_OVER,      FAULT_CONTROL_LOST,
-        FAULT_READ_LOST,    FAULT_RESTORE,        FAULT_TOPIC_AWAY,     FAULT_ROW_REFUSED,
-        FAULT_ROW_REFUSED,  FAULT_PRODUCER_FATAL, FAULT_PRODUCER_FATAL, FAULT_CONTROL_STALL,
-        FAULT_CONTROL_STALL};
+        FAULT_KILL,          FAULT_PAUSE,          FAULT_SERVER_CRASH,   FAULT_SERVER_CRASH,
+        FAULT_TRUNCATE,      FAULT_TRUNCATE,       FAULT_FAIL_OVER,      FAULT_CONTROL_LOST,
+        FAULT_READ_LOST,     FAULT_RESTORE,        FAULT_TOPIC_AWAY,     FAULT_ROW_REFUSED,
+        FAULT_ROW_REFUSED,   FAULT_PRODUCER_FATAL, FAULT_PRODUCER_FATAL, FAULT_CONTROL_STALL,
+        FAULT_CONTROL_STALL, FAULT_STREAM_LOST};
     struct config *c = &s->cfg;
 
     *c = (struct config){
@@ -120,6 +147,7 @@ void faults_draw(struct sim *s)
     }
     if (c->focus == FAULT_SERVER_CRASH)
         c->async_pct = 100; /* so that there is something to forget, and seqs come again */
+    draw_stream(s, c);
     preload(s, c->preload);
 }
 
@@ -209,6 +237,13 @@ static void on_relay(struct sim *s, struct relay *r, enum fault f)
                                                  : CONN_WAKE,
                        sim_spread(s, 100000));
         return;
+    case FAULT_STREAM_LOST:
+        if (r->alive)
+            conn_break(s, r, CONN_STREAM, sim_spread(s, 100000));
+        return;
+    case FAULT_STREAM_STALL:
+        r->stream.stalled_until = late;
+        return;
     case FAULT_CONTROL_STALL:
         if (r->conns[CONN_CONTROL].alive && r->conns[CONN_CONTROL].to_relay < late)
             r->conns[CONN_CONTROL].to_relay = late;
@@ -278,6 +313,9 @@ void faults_calm(struct sim *s, bool calm)
     s->calm = calm;
     s->calm_since = s->now;
     s->calm_steps = 0;
+    s->calm_lsn = s->srv.lsn;
+    if (s->cfg.stream)
+        sim_at(s, s->now + (calm ? 0 : sim_spread(s, s->cfg.want_us)), EV_WANT, 0, 0, 0, 0);
     if (!calm) {
         sim_at(s, s->now + sim_spread(s, s->cfg.fault_us), EV_FAULT, 0, 0, 0, 0);
         return;

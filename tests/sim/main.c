@@ -31,6 +31,7 @@ static void begin_episode(struct sim *s)
     s->calm = false;
     s->foreign_made = false;
     s->heap_base = 0;
+    s->streams = 0;
     world_init(s);
     faults_draw(s);
     broker_init(s);
@@ -99,10 +100,13 @@ static int run_seed(const struct arguments *args, uint64_t seed)
     clock_gettime(CLOCK_MONOTONIC, &t1);
     printf("seed %" PRIu64 ": %" PRIu64 " steps, %" PRIu64 " episodes, %" PRIu64 " events, %" PRIu64
            " duplicates, %" PRIu64 " faults, %" PRIu64 " reads, %" PRIu64 " acks, %" PRIu64
-           " sleeps, %" PRIu64 " wake-ups, %" PRIu64 " strays, %.1f s\n",
+           " sleeps, %" PRIu64 " wake-ups, %" PRIu64 " strays, %" PRIu64 " slots (%" PRIu64
+           " commits in the log, unseen), %" PRIu64 " streams, %" PRIu64 " rows streamed, %" PRIu64
+           " passed over, %" PRIu64 " cut, %.1f s\n",
            seed, s->steps, s->totals.episodes, s->totals.events, s->totals.duplicates,
            s->totals.faults, s->totals.reads, s->totals.acks, s->totals.sleeps, s->totals.wakeups,
-           s->totals.strays,
+           s->totals.strays, s->totals.slots, s->totals.unseen, s->totals.streams,
+           s->totals.streamed, s->totals.passed, s->totals.cuts,
            (double)(t1.tv_sec - t0.tv_sec) + (double)(t1.tv_nsec - t0.tv_nsec) / 1e9);
     while (s->kept != NULL) {
         void **block = s->kept;

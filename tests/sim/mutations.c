@@ -1,5 +1,5 @@
 /* The names of the deliberate mistakes. */
-#include "sim.h"
+#include "mutations.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
-/* The relay's three connections to the server: one that listens and reads, one for acknowledgements
- * and the lease, one that waits for the wake-up lock. Each keeps its order; each may break, and the
- * relay learns of it later. */
+/* The relay's connections to the server: one that listens and reads, one for acknowledgements and
+ * the lease, one that waits for the wake-up lock, one that streams. Each keeps its order; each may
+ * break, and the relay learns of it later. */
 #include "sim.h"
 
 #include <stdlib.h>
@@ -50,6 +50,8 @@ void conn_break(struct sim *s, struct relay *r, enum conn_kind kind, int64_t del
     r->healthy_since = INT64_MAX;
     if (kind == CONN_WAKE)
         world_unlock(s, relay_index(s, r));
+    if (kind == CONN_STREAM)
+        r->slot = (struct slot){0};
     /* What has been sent may have reached the server; what it answers is lost. */
     for (int i = 0; kind == CONN_CONTROL && i < ACKS_MAX; i++)
         if (r->acks[i].used && s->srv.up && sim_chance(s, 50))
@@ -77,6 +79,9 @@ void conn_lost(struct sim *s, struct relay *r, enum conn_kind kind)
         r->lock = LOCK_NONE;
         pipeline_lock_lost(r->p, sim_ms(s));
         return; /* opened again when it is wanted */
+    } else if (kind == CONN_STREAM) {
+        stream_lost(s, r);
+        return; /* asked for again */
     }
     conn_open(s, r, kind, 1000 + sim_spread(s, 100000));
 }
@@ -107,6 +112,10 @@ void conn_up(struct sim *s, struct relay *r, enum conn_kind kind)
 {
     struct conn *c = &r->conns[kind];
 
+    if (!s->srv.up && kind == CONN_STREAM) {
+        stream_lost(s, r);
+        return;
+    }
     if (!s->srv.up) {
         conn_open(s, r, kind, 20000 + sim_spread(s, 50000));
         return;
@@ -122,6 +131,8 @@ void conn_up(struct sim *s, struct relay *r, enum conn_kind kind)
     } else if (kind == CONN_CONTROL) {
         pipeline_ack_up(r->p, sim_ms(s));
         r->lease_next = sim_ms(s);
+    } else if (kind == CONN_STREAM) {
+        stream_up(s, r);
     }
 }
 

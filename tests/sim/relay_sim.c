@@ -1,5 +1,5 @@
-/* What relay.c does: carries the pipeline's actions out, hands it what comes back, and minds the
- * lease. A relay is a process; it may be killed, stopped and resumed, or asked to end. */
+/* What relay.c does: carries the pipeline's actions out and hands it what comes back. A relay is a
+ * process; it may be killed, stopped and resumed, or asked to end. */
 #include "sim.h"
 
 #include <stdlib.h>
@@ -34,6 +34,8 @@ void relay_start(struct sim *s, int who)
     r->tick_at = INT64_MAX;
     r->healthy_since = INT64_MAX;
     r->asleep_since = INT64_MAX;
+    r->stream.wanted = s->cfg.stream;
+    pipeline_set_streaming(r->p, sim_ms(s), s->cfg.stream);
     broker_producer(s, r);
     for (int c = 0; c < CONNS; c++)
         r->conns[c].up = r->conns[c].alive = r->conns[c].awaits = false;
@@ -119,83 +121,6 @@ void relay_end(struct sim *s, int who)
     sim_at(s, s->now + 1 + sim_spread(s, s->calm ? 1000 : 500000), EV_START, who, 0, 0, 0);
 }
 
-/* ---- ownership ---- */
-
-void relay_disown(struct sim *s, struct relay *r)
-{
-    sim_note(s, " disown", relay_index(s, r), (int64_t)r->lease.epoch, 0);
-    pipeline_disown(r->p, sim_ms(s));
-    lease_drop(&r->lease);
-    broker_discard(s, r);
-    check_excuse(s, r, false);
-    r->zombie = false;
-}
-
-static void rows_gone(struct sim *s, struct relay *r)
-{
-    pipeline_rows_gone(r->p, sim_ms(s));
-    check_excuse(s, r, true);
-}
-
-static void lease_answer(struct sim *s, struct relay *r, uint64_t epoch)
-{
-    struct pipeline_view view;
-
-    if (!lease_pending(&r->lease))
-        return;
-    if (epoch == 0) {
-        lease_refused(&r->lease);
-        r->lease_next = sim_ms(s) + s->cfg.ttl_ms / 8;
-        if (r->lease.held)
-            relay_disown(s, r); /* the server says: somebody else */
-        return;
-    }
-    lease_granted(&r->lease, epoch);
-    if (s->mutation == MUTATION_LEASE_LATE)
-        r->lease.renewed_at = sim_ms(s);
-    pipeline_view(r->p, &view);
-    if (sim_ms(s) >= lease_deadline(&r->lease)) {
-        if (view.owned && s->mutation != MUTATION_LEASE_BLIND)
-            relay_disown(s, r);
-        else if (!view.owned)
-            lease_drop(&r->lease); /* too late to be of use */
-    } else if (!view.owned) {
-        bool continued = epoch == r->last_epoch;
-
-        if (!continued)
-            check_excuse(s, r, true);
-        pipeline_own(r->p, sim_ms(s), continued);
-    } else if (epoch != r->last_epoch) {
-        rows_gone(s, r); /* a TRUNCATE */
-    }
-    if (!r->lease.held)
-        return;
-    r->last_epoch = epoch;
-    r->zombie = false;
-}
-
-static void ask_lease(struct sim *s, struct relay *r)
-{
-    if (!r->conns[CONN_CONTROL].up || lease_pending(&r->lease) || r->ending)
-        return;
-    lease_sent(&r->lease, sim_ms(s));
-    conn_ask(s, r, CONN_CONTROL, EV_SRV_LEASE, 1);
-}
-
-void relay_turn(struct sim *s, struct relay *r)
-{
-    int64_t now = sim_ms(s);
-
-    if (r->grace > 0) {
-        r->grace--;
-        return;
-    }
-    if (r->lease.held && now >= lease_deadline(&r->lease) && s->mutation != MUTATION_LEASE_BLIND)
-        relay_disown(s, r);
-    if (now >= (r->lease.held ? lease_renew_at(&r->lease) : r->lease_next))
-        ask_lease(s, r);
-}
-
 /* ---- the pipeline's actions ---- */
 
 static void send_ack(struct sim *s, struct relay *r, const struct ledger_batch *batch)
@@ -211,6 +136,7 @@ static void send_ack(struct sim *s, struct relay *r, const struct ledger_batch *
     q = &r->acks[slot];
     *q = (struct ack_request){.used = true,
                               .strict = batch->strict,
+                              .streamed = batch->streamed,
                               .number = batch->number,
                               .n = batch->n,
                               .epoch = r->lease.epoch};
@@ -256,6 +182,11 @@ static void carry_out(struct sim *s, struct relay *r, const struct action *a)
     case ACTION_REBUILD:
         broker_rebuild(s, r);
         break;
+    case ACTION_STREAM_MAKE:
+    case ACTION_STREAM_START:
+    case ACTION_STREAM_DROP:
+        stream_action(s, r, a->kind);
+        break;
     case ACTION_EXIT:
         sim_note(s, " exit", relay_index(s, r), 0, 0);
         broker_discard(s, r);
@@ -294,6 +225,8 @@ void relay_drive(struct sim *s, struct relay *r)
     }
     if (r->ending)
         return;
+    if (stream_moves(s, r) && world_next(&s->srv, &r->slot) != NULL)
+        stream_arm(s, r);
     if (r->lease.held)
         at = earlier(at, lease_deadline(&r->lease));
     if (r->conns[CONN_CONTROL].up && !lease_pending(&r->lease))
@@ -308,15 +241,15 @@ void relay_drive(struct sim *s, struct relay *r)
 
 /* ---- rows and reports ---- */
 
-static void put(struct sim *s, struct relay *r, uint64_t tag, uint32_t row)
+void relay_put(struct sim *s, struct relay *r, uint64_t tag, uint32_t row, uint32_t stream)
 {
     struct row *v = &s->srv.rows[row];
     enum delivery why;
     uint64_t before = r->slot_tags[tag & 4095];
     struct ledger_item item;
 
-    sim_note(s, " put", row, v->seq, (int64_t)(tag >> 48));
-    check_put(s, r, row);
+    sim_note(s, stream == 0 ? " put" : " put from the stream", row, v->seq, (int64_t)(tag >> 48));
+    check_put(s, r, row, stream);
     r->slot_tags[tag & 4095] = tag;
     if (!broker_takes(s, r, key_topic(v->key), &why)) {
         if (v->put_by == relay_index(s, r))
@@ -331,27 +264,33 @@ static void put(struct sim *s, struct relay *r, uint64_t tag, uint32_t row)
         (void)pipeline_report(r->p, sim_ms(s), tag, DELIVERY_OK, &item);
 }
 
-void relay_row(struct sim *s, struct relay *r, uint32_t index)
+struct pipeline_row relay_read_row(const struct sim *s, uint32_t index)
 {
     const struct row *row = &s->srv.rows[index];
-    uint64_t tag = 0;
     struct pipeline_row in = {.item = {.seq = row->seq,
                                        .topic = key_topic(row->key),
                                        .bytes = row->bytes,
                                        .created_us = row->committed_at},
                               .xid = row->xid,
                               .invalid = row->invalid};
-    enum verdict v;
 
     memcpy(in.item.id, &index, sizeof index);
-    v = pipeline_row(r->p, sim_ms(s), &in, &tag, NULL);
+    return in;
+}
+
+void relay_row(struct sim *s, struct relay *r, uint32_t index)
+{
+    struct pipeline_row in = relay_read_row(s, index);
+    uint64_t tag = 0;
+    enum verdict v = pipeline_row(r->p, sim_ms(s), &in, &tag, NULL);
+
     if (v == VERDICT_PUT)
-        put(s, r, tag, index);
+        relay_put(s, r, tag, index, 0);
     else
-        sim_note(s, " verdict", (int64_t)v, index, row->seq);
+        sim_note(s, " verdict", (int64_t)v, index, in.item.seq);
     if ((v == VERDICT_SKIP && s->mutation == MUTATION_IGNORE_SKIP) ||
         (v == VERDICT_CUT && s->mutation == MUTATION_IGNORE_CUT))
-        put(s, r, 0, index);
+        relay_put(s, r, 0, index, 0);
 }
 
 void relay_report(struct sim *s, struct relay *r, uint64_t tag, uint32_t index, enum delivery what)
@@ -374,11 +313,16 @@ void relay_report(struct sim *s, struct relay *r, uint64_t tag, uint32_t index, 
 static void ack_reply(struct sim *s, struct relay *r, uint32_t slot)
 {
     struct ack_request *q = &r->acks[slot];
+    struct slice snapshot = {(const unsigned char *)q->snapshot, strlen(q->snapshot)};
+    struct err err;
 
     q->used = false;
-    (void)pipeline_acked(r->p, sim_ms(s), q->number, q->result);
+    if (q->result == ACK_DONE && q->streamed && q->partly && s->mutation != MUTATION_ACK_BLIND)
+        (void)pipeline_acked_partly(r->p, sim_ms(s), q->number, &snapshot, &err);
+    else
+        (void)pipeline_acked(r->p, sim_ms(s), q->number, q->result);
     if (q->result == ACK_VOID)
-        r->lease.held ? ask_lease(s, r) : (void)0;
+        r->lease.held ? relay_lease_ask(s, r) : (void)0;
 }
 
 static void of_connection(struct sim *s, struct relay *r, const struct happening *h)
@@ -390,6 +334,12 @@ static void of_connection(struct sim *s, struct relay *r, const struct happening
         else
             pipeline_notified(r->p, sim_ms(s));
         break;
+    case EV_SLOT:
+        stream_slot(s, r, h->a == 1);
+        break;
+    case EV_WAL:
+        stream_turn(s, r);
+        break;
     case EV_PROVED:
         pipeline_set_notify(r->p, sim_ms(s), s->cfg.notify);
         break;
@@ -397,7 +347,7 @@ static void of_connection(struct sim *s, struct relay *r, const struct happening
         ack_reply(s, r, (uint32_t)h->a);
         break;
     case EV_LEASE_REPLY:
-        lease_answer(s, r, h->a);
+        relay_lease_answer(s, r, h->a);
         break;
     case EV_LOCK_REPLY:
         r->lock = h->a == 1 ? LOCK_HELD : LOCK_NONE;
@@ -445,10 +395,34 @@ static void of_producer(struct sim *s, struct relay *r, const struct happening *
     }
 }
 
+/* Whose connection an event comes by, CONNS for none's. */
+static enum conn_kind connection_of(const struct happening *h)
+{
+    switch ((enum kind)h->kind) {
+    case EV_STREAM:
+    case EV_PROVED:
+        return CONN_READ;
+    case EV_ACK_REPLY:
+    case EV_LEASE_REPLY:
+        return CONN_CONTROL;
+    case EV_LOCK_REPLY:
+        return CONN_WAKE;
+    case EV_SLOT:
+    case EV_WAL:
+        return CONN_STREAM;
+    case EV_CONN_UP:
+    case EV_CONN_LOST:
+        return (enum conn_kind)h->b;
+    default:
+        return CONNS;
+    }
+}
+
 /* EV_SEND is the producer's own thread: it does not wait for the loop's turn. */
 void relay_handle(struct sim *s, struct relay *r, const struct happening *h)
 {
     enum kind k = (enum kind)h->kind;
+    enum conn_kind c = connection_of(h);
 
     if (k == EV_SEND) {
         if (h->gen == r->prod.gen)
@@ -463,13 +437,7 @@ void relay_handle(struct sim *s, struct relay *r, const struct happening *h)
     if (r->ending || (k == EV_TICK && h->at < r->tick_at && h->at != r->tick_at))
         return;
     relay_turn(s, r);
-    if (k == EV_STREAM || k == EV_PROVED || k == EV_ACK_REPLY || k == EV_LEASE_REPLY ||
-        k == EV_LOCK_REPLY || k == EV_CONN_UP || k == EV_CONN_LOST) {
-        enum conn_kind c = k == EV_STREAM || k == EV_PROVED           ? CONN_READ
-                           : k == EV_ACK_REPLY || k == EV_LEASE_REPLY ? CONN_CONTROL
-                           : k == EV_LOCK_REPLY                       ? CONN_WAKE
-                                                                      : (enum conn_kind)h->b;
-
+    if (c != CONNS) {
         if (h->gen == r->conns[c].gen)
             of_connection(s, r, h);
     } else if (k == EV_TICK || k == EV_KAFKA) {

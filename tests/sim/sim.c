@@ -15,10 +15,13 @@ static const char *const kind_names[] = {
     [EV_SRV_LOCK] = "server-lock",
     [EV_SRV_UNLOCK] = "unlock",
     [EV_LOCK_TIMEOUT] = "lock-timeout",
+    [EV_SRV_SLOT] = "server-slot",
     [EV_STREAM] = "stream",
     [EV_ACK_REPLY] = "ack-reply",
     [EV_LEASE_REPLY] = "lease-reply",
     [EV_LOCK_REPLY] = "lock-reply",
+    [EV_SLOT] = "slot",
+    [EV_WAL] = "wal",
     [EV_PROVED] = "notify-proved",
     [EV_CONN_UP] = "connection-up",
     [EV_CONN_LOST] = "lost",
@@ -39,6 +42,7 @@ static const char *const kind_names[] = {
     [EV_HEAL] = "heal",
     [EV_FAULT] = "fault",
     [EV_QUIET] = "quiet",
+    [EV_WANT] = "want",
     [EV_WAKE_CHECK] = "wake-check",
 };
 
@@ -161,10 +165,11 @@ static void print_relay(const struct sim *s, int who)
     fprintf(stderr,
             "relay %d: paused %d ending %d owned %d source %d ack %d kafka %d sink %d caught up %d"
             " in flight %u sent %u delivered %u bytes %" PRIu64 " asleep %d page %d lock %d"
-            " producer %d fatal %d outstanding %u; topics",
+            " stream %d wanted %d slot %d flows %d producer %d fatal %d outstanding %u; topics",
             who, r->paused, r->ending, v.owned, v.source_up, v.ack_up, v.kafka_up, v.sink_ready,
             v.caught_up, v.inflight_events, v.sent, v.delivered, v.inflight_bytes,
-            pipeline_asleep(r->p), r->page_busy, (int)r->lock, r->prod.alive, r->prod.fatal,
+            pipeline_asleep(r->p), r->page_busy, (int)r->lock, (int)v.stream, r->stream.wanted,
+            (int)r->slot.state, pipeline_stream_flows(r->p), r->prod.alive, r->prod.fatal,
             r->prod.outstanding);
     for (uint32_t t = 0; t < TOPICS; t++)
         fprintf(stderr, " %d", (int)pipeline_topic_state(r->p, t, &held));
@@ -195,7 +200,8 @@ static bool of_relay(enum kind k)
     return k == EV_STREAM || k == EV_ACK_REPLY || k == EV_LEASE_REPLY || k == EV_LOCK_REPLY ||
            k == EV_PROVED || k == EV_CONN_UP || k == EV_CONN_LOST || k == EV_TICK || k == EV_SEND ||
            k == EV_REPORT || k == EV_PURGED || k == EV_LOOKUP || k == EV_NOTICE ||
-           k == EV_UNKNOWN || k == EV_FATAL || k == EV_REBUILT || k == EV_KAFKA || k == EV_END;
+           k == EV_UNKNOWN || k == EV_FATAL || k == EV_SLOT || k == EV_WAL || k == EV_REBUILT ||
+           k == EV_KAFKA || k == EV_END;
 }
 
 static void of_server(struct sim *s, const struct happening *h)
@@ -226,6 +232,10 @@ static void of_server(struct sim *s, const struct happening *h)
     case EV_SRV_UNLOCK:
         if (h->gen == r->conns[CONN_WAKE].gen && r->conns[CONN_WAKE].alive)
             h->a == 1 ? world_lock_refuse(s, h->who) : world_unlock(s, h->who);
+        return;
+    case EV_SRV_SLOT:
+        if (h->gen == r->conns[CONN_STREAM].gen && r->conns[CONN_STREAM].alive)
+            world_slot(s, r, (enum slot_ask)h->a);
         return;
     case EV_LOCK_TIMEOUT:
         if (h->gen == r->conns[CONN_WAKE].gen && r->conns[CONN_WAKE].alive &&
@@ -284,6 +294,9 @@ bool sim_step(struct sim *s)
         s->srv.quiet = !s->srv.quiet;
         sim_at(s, s->now + 1 + sim_spread(s, s->srv.quiet ? 400000 : 150000), EV_QUIET, 0, 0, 0, 0);
         break;
+    case EV_WANT:
+        stream_want(s);
+        break;
     case EV_WAKE_CHECK:
         check_wake(s, (uint32_t)h.a, h.b);
         break;
@@ -293,6 +306,7 @@ bool sim_step(struct sim *s)
     case EV_SRV_LOCK:
     case EV_SRV_UNLOCK:
     case EV_LOCK_TIMEOUT:
+    case EV_SRV_SLOT:
         of_server(s, &h);
         break;
     default:

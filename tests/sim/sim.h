@@ -10,6 +10,7 @@
 
 #include "core/lease.h"
 #include "core/pipeline.h"
+#include "mutations.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -27,49 +28,12 @@
 #define ACKS_MAX 8 /* requests on their way on one connection */
 #define ACK_ROWS_MAX 128
 #define QUEUE_MAX 16384
+#define LOG_MAX 4096
+#define LOG_ROWS_MAX ((size_t)EVENTS_MAX * 4)
 #define NOTES 400
+#define XIDS (1U << 16) /* so many of the last are remembered */
+#define SLOT_XIPS 40    /* more in progress, and a slot's snapshot cannot be exported */
 #define NOBODY (-1)
-
-/* ---- deliberate mistakes of the surroundings, to show that each guarantee's check can fail ----
- */
-
-#define MUTATIONS(X)                                                                               \
-    X(NONE, "none", "nothing is wrong")                                                            \
-    X(ACK_EARLY, "ack-before-delivery", "a put counts as delivered")                               \
-    X(ID_LAST, "id-greater-last", "reads are 'seq > last' under plain visibility")                 \
-    X(DROP_LATE, "drop-late", "the branch of late commits returns nothing")                        \
-    X(START_PLAIN, "start-unfiltered", "pages of a start see what committed since it began")       \
-    X(IGNORE_CUT, "ignore-cut", "a row that was cut is handed to the sink all the same")           \
-    X(LOST_OK, "lost-is-ok", "a report of a lost record counts as delivered")                      \
-    X(NO_FENCE, "ack-without-epoch", "acknowledgements do not check the lease's epoch")            \
-    X(NO_ID, "ack-by-seq-only", "a strict acknowledgement matches seq alone")                      \
-    X(IGNORE_SKIP, "ignore-skip", "a row in flight or acknowledged is put again")                  \
-    X(OLD_TAGS, "old-reports", "reports of a dead producer reach the rows of the new one")         \
-    X(NO_LOOKUP, "put-before-lookup", "a topic counts as known before the producer knows it")      \
-    X(DIRTY_READ, "dirty-read", "uncommitted rows are visible")                                    \
-    X(NO_WINDOW, "no-window", "the window is not bounded")                                         \
-    X(NO_CONFIRM, "sleep-unconfirmed", "the wake-up lock counts as granted when asked for")        \
-    X(DEAF, "deaf", "notifications get lost")                                                      \
-    X(LEASE_BLIND, "lease-without-deadline", "an owner that cannot renew goes on")                 \
-    X(LEASE_LATE, "lease-from-answer", "a lease counts from its answer, not from its request")     \
-    X(REORDER, "no-idempotence", "the broker appends retried batches in another order")            \
-    X(GAP, "no-gapless", "rows behind a refused one are delivered")                                \
-    X(MUTE_LOOKUP, "mute-lookup", "a topic that is back is never reported")                        \
-    X(NO_SWEEP, "no-sweep", "re-inserted rows are never looked for")                               \
-    X(TWO_READS, "two-reads", "a read's end is told before its rows have come")                    \
-    X(GROW, "memory-grows", "each page leaves something behind")
-
-enum mutation {
-#define X(name, text, what) MUTATION_##name,
-    MUTATIONS(X)
-#undef X
-        MUTATION_COUNT
-};
-
-const char *mutation_name(enum mutation m);
-const char *mutation_what(enum mutation m);
-/* MUTATION_COUNT for a name that is none. */
-enum mutation mutation_find(const char *name);
 
 /* ---- the queue of what happens ---- */
 
@@ -82,10 +46,13 @@ enum kind {
     EV_SRV_LOCK,   /* the wake-up lock is asked for */
     EV_SRV_UNLOCK, /* a: 1 cancels the wait, 0 gives the lock back */
     EV_LOCK_TIMEOUT,
+    EV_SRV_SLOT,    /* a: which slot_ask */
     EV_STREAM,      /* the next message of the reading connection reaches the relay */
     EV_ACK_REPLY,   /* a: request's slot */
     EV_LEASE_REPLY, /* a: granted epoch, 0: refused */
     EV_LOCK_REPLY,  /* a: 1 granted, 0 timed out */
+    EV_SLOT,        /* a: 1 the slot stands, 0 it could not be made */
+    EV_WAL,         /* the next messages of the stream reach the relay */
     EV_PROVED,      /* a notification's round trip worked */
     EV_CONN_UP,     /* a: which connection */
     EV_CONN_LOST,
@@ -106,6 +73,7 @@ enum kind {
     EV_HEAL,  /* a: which ailment */
     EV_FAULT,
     EV_QUIET,      /* writers fall silent, or begin again */
+    EV_WANT,       /* streaming is wanted no more, or again */
     EV_WAKE_CHECK, /* a: event; was it read in time? */
 };
 
@@ -129,7 +97,7 @@ struct note {
 /* ---- the world ---- */
 
 enum row_state {
-    ROW_OPEN, /* its transaction has not ended */
+    ROW_OPEN, /* its transaction has not ended for readers; it may be in the log (committed) */
     ROW_LIVE, /* committed, in the table */
     ROW_GONE, /* deleted, truncated, rolled back or forgotten */
 };
@@ -140,13 +108,16 @@ struct row {
     int64_t committed_at;
     uint32_t bytes;
     uint32_t order;     /* of its key's commits; 0: no order is promised */
+    uint32_t place;     /* among all rows, in the order of the log */
+    uint32_t stream;    /* the stream that it was put from last; 0: it was read from the table */
+    uint64_t end;       /* where the log goes on behind its commit */
     uint32_t owner_gen; /* the process that put it last */
     uint16_t key;
     uint8_t state;
     uint8_t persisted; /* copies in Kafka, at most 255 */
     int8_t put_by;     /* the relay whose put still counts, or NOBODY */
     bool put_reported;
-    bool committed; /* ever */
+    bool committed; /* ever: its commit was in the log */
     bool waived;    /* the application, or its server, took it back: publishing is not owed */
     bool foreign;   /* its xid means nothing to the snapshot difference */
     bool bad;       /* the broker refuses it */
@@ -158,13 +129,16 @@ struct txn {
     uint32_t rows[TXN_ROWS_MAX];
     uint16_t n, planned;
     bool open, prepared, shared, notifies, slow;
+    bool logged; /* its commit is in the log, and waits for a standby before readers see it */
 };
 
 enum log_kind { LOG_COMMIT, LOG_DELETE, LOG_LEASE };
 
-/* The server's log, by which a crash or a fail-over takes things back. */
+/* The server's log, by which a crash or a fail-over takes things back, and which a slot streams. */
 struct log_entry {
     enum log_kind kind;
+    uint64_t xid;      /* 0: nothing of its own to a slot */
+    uint64_t end;      /* where the next one begins */
     uint32_t first, n; /* rows, in log_rows */
     bool truncate;
     int64_t next_seq;
@@ -179,7 +153,9 @@ struct server {
     bool up;
     int64_t next_seq;
     uint64_t next_xid;
-    uint64_t last_ended; /* the highest xid that has ended */
+    uint64_t last_ended;  /* the highest xid that has ended for readers */
+    uint64_t last_logged; /* the highest xid whose commit is in the log */
+    uint8_t *xids;        /* of the last XIDS: is its commit in the log? */
     struct row *rows;
     uint32_t nrows;
     uint32_t *table; /* open and live rows by seq */
@@ -190,6 +166,9 @@ struct server {
     bool truncate_waits, truncate_restarts;
     struct log_entry *log;
     uint32_t nlog, flushed;
+    uint32_t log_base; /* so many entries were forgotten */
+    uint64_t lsn;      /* where the next entry begins */
+    uint32_t places;
     uint32_t *log_rows;
     uint32_t nlog_rows;
     int lease_owner;
@@ -202,6 +181,30 @@ struct server {
     bool quiet;
 };
 
+/* A temporary slot, as the server knows it: it lives as long as its connection. */
+enum slot_state { SLOT_NONE, SLOT_MAKING, SLOT_STANDS, SLOT_STREAMS };
+enum slot_ask { SLOT_MAKE, SLOT_LOOK, SLOT_START };
+
+struct slot {
+    enum slot_state state;
+    uint32_t waits; /* a bit for each writer that was running when it was asked for */
+    uint32_t next;  /* the entry to stream next, counted from the log's beginning */
+    char snapshot[64 + SLOT_XIPS * 24]; /* the exported one */
+};
+
+/* What the relay knows of its stream. */
+struct stream {
+    uint32_t number; /* among all ever made */
+    bool wanted, begun, armed;
+    bool held;           /* its last row was cut */
+    uint32_t row;        /* of the transaction that has begun */
+    uint64_t passed;     /* all up to here was offered to the pipeline */
+    uint64_t told;       /* the highest position that the pipeline was told */
+    uint64_t checkpoint; /* what it said last */
+    int64_t stalled_until;
+    uint32_t forget; /* transactions, by a mutation */
+};
+
 struct page {
     uint32_t rows[PAGE_MAX];
     uint32_t n, next;
@@ -212,15 +215,17 @@ struct page {
 };
 
 struct ack_request {
-    bool used, strict, executed;
+    bool used, strict, streamed, executed;
     uint32_t number, n;
     uint64_t epoch;
     enum ack_result result;
     int64_t seqs[ACK_ROWS_MAX];
     uint32_t ids[ACK_ROWS_MAX];
+    bool partly; /* it found fewer rows than it named, under this snapshot */
+    char snapshot[64 + WRITERS * 24];
 };
 
-enum conn_kind { CONN_READ, CONN_CONTROL, CONN_WAKE, CONNS };
+enum conn_kind { CONN_READ, CONN_CONTROL, CONN_WAKE, CONN_STREAM, CONNS };
 
 struct conn {
     bool up;     /* as the relay believes */
@@ -277,6 +282,8 @@ struct relay {
     int64_t healthy_since; /* able to read since then; INT64_MAX: it is not */
     int64_t asleep_since;
     struct producer prod;
+    struct slot slot;
+    struct stream stream;
     bool zombie; /* was stopped, or its server replaced, so that another may own the outbox */
     uint32_t zombie_puts;
     uint32_t grace; /* so many events may be handled before a resumed process looks at the time */
@@ -289,6 +296,8 @@ struct broker {
     int64_t stalled_until[TOPICS * PARTITIONS];
     int64_t slow_until;
     uint32_t first_order[KEYS]; /* the highest order among first occurrences */
+    uint32_t stream_of[KEYS];   /* the stream that a key's last first occurrence came by, if one */
+    uint32_t stream_place[KEYS];
 };
 
 /* What this episode is like; drawn anew for each. */
@@ -305,10 +314,18 @@ struct config {
     uint32_t slow_pct, async_pct, rollback_pct, prepare_pct, bulk_pct, invalid_pm;
     uint32_t backlog_max;
     uint32_t preload;
+    bool stream;
+    bool eager;         /* rows are offered without asking whether they flow */
+    bool sends_empty;   /* transactions without rows are streamed too, as before PostgreSQL 15 */
+    uint32_t wait_pct;  /* commits that wait for a standby */
+    int64_t standby_us; /* so long, about */
+    int64_t want_us;    /* between changes of mind about streaming */
+    uint32_t wal_keep;  /* a slot that is so many entries behind is lost */
 };
 
 struct totals {
     uint64_t events, duplicates, reads, acks, faults, sleeps, episodes, wakeups, strays;
+    uint64_t slots, streams, streamed, passed, cuts, unseen;
 };
 
 struct sim {
@@ -322,6 +339,7 @@ struct sim {
     bool verbose, expect_caught;
     bool calm; /* no faults, no writers: all has to come to rest */
     int64_t calm_since;
+    uint64_t calm_lsn;
     uint64_t calm_steps;
     bool foreign_made; /* so sweeps may find something */
     struct config cfg;
@@ -333,6 +351,7 @@ struct sim {
     struct broker brk;
     struct relay relays[RELAYS];
     uint32_t producers; /* ever made */
+    uint32_t streams;
     size_t heap_base;
     struct totals totals;
     void **kept; /* what the mutation that grows has left behind */
@@ -355,20 +374,31 @@ static inline int64_t sim_ms(const struct sim *s)
     return s->now / 1000;
 }
 
-/* ---- world.c, world_lease.c: PostgreSQL ---- */
+/* ---- world.c, world_log.c, world_ask.c: PostgreSQL ---- */
 void world_init(struct sim *s);
 void world_free(struct sim *s);
 void world_writer(struct sim *s, int slot);
-void world_flush(struct sim *s);
 void world_restore(struct sim *s);
 void world_truncate(struct sim *s, bool restart);
 /* What was not flushed is forgotten; after a fail-over, some of what was. */
 void world_crash(struct sim *s, bool failover);
-void world_wrote(struct sim *s, enum log_kind kind, uint32_t first, uint32_t n, bool sync);
+uint64_t world_xid(struct server *v);
+/* One more entry, with the rows that were put behind first in log_rows. */
+void world_wrote(struct sim *s, enum log_kind kind, uint64_t xid, uint32_t first, bool sync);
+void world_flush(struct sim *s);
+void world_flushed(struct sim *s);
+/* A transaction is no longer running: slots that are being made may have waited for it. */
+void world_slot_ended(struct sim *s, int writer);
+void world_slot(struct sim *s, struct relay *r, enum slot_ask ask);
+/* The next entry of the log for this slot, NULL when there is none that was written out. */
+const struct log_entry *world_next(const struct server *v, const struct slot *slot);
+/* Up to where the log was written out. */
+uint64_t world_lsn(const struct server *v);
 void world_table_add(struct sim *s, uint32_t row);
 void world_table_remove(struct sim *s, uint32_t row);
 uint32_t world_lower(const struct server *v, int64_t seq);
 bool world_idle(const struct sim *s);
+char *world_print_snapshot(char *text, uint64_t xmax, const uint64_t *xip, uint32_t n);
 /* Requests, as the server carries them out. */
 void world_read(struct sim *s, struct relay *r);
 void world_ack(struct sim *s, struct relay *r, struct ack_request *q);
@@ -408,7 +438,7 @@ static inline uint32_t key_partition(uint32_t key)
     return key / TOPICS % PARTITIONS;
 }
 
-/* ---- relay_sim.c, relay_conn.c: what relay.c does ---- */
+/* ---- relay_sim.c, relay_lease.c, relay_conn.c: what relay.c does ---- */
 void relay_start(struct sim *s, int who);
 void relay_kill(struct sim *s, int who);
 void relay_pause(struct sim *s, int who, int64_t us);
@@ -419,10 +449,29 @@ void relay_drive(struct sim *s, struct relay *r);
 /* What each loop turn looks at first. */
 void relay_turn(struct sim *s, struct relay *r);
 void relay_disown(struct sim *s, struct relay *r);
+void relay_lease_ask(struct sim *s, struct relay *r);
+/* 0: refused */
+void relay_lease_answer(struct sim *s, struct relay *r, uint64_t epoch);
 void relay_report(struct sim *s, struct relay *r, uint64_t tag, uint32_t row, enum delivery what);
 void relay_row(struct sim *s, struct relay *r, uint32_t row);
+struct pipeline_row relay_read_row(const struct sim *s, uint32_t row);
+/* stream: its number, or 0. */
+void relay_put(struct sim *s, struct relay *r, uint64_t tag, uint32_t row, uint32_t stream);
 void relay_handle(struct sim *s, struct relay *r, const struct happening *h);
 int relay_index(const struct sim *s, const struct relay *r);
+
+/* ---- relay_stream.c: the same for the stream ---- */
+void stream_action(struct sim *s, struct relay *r, enum action_kind what);
+/* The connection for it is there, or is gone. */
+void stream_up(struct sim *s, struct relay *r);
+void stream_lost(struct sim *s, struct relay *r);
+void stream_slot(struct sim *s, struct relay *r, bool made);
+void stream_turn(struct sim *s, struct relay *r);
+/* Whether the next message may be taken. */
+bool stream_moves(const struct sim *s, const struct relay *r);
+/* There may be something to read. */
+void stream_arm(struct sim *s, struct relay *r);
+void stream_want(struct sim *s);
 
 void conn_open(struct sim *s, struct relay *r, enum conn_kind kind, int64_t delay);
 /* It breaks; the relay learns of it after a while. */
@@ -444,7 +493,8 @@ void faults_calm(struct sim *s, bool calm);
 /* ---- check.c: the guarantees ---- */
 void check_step(struct sim *s);
 void check_relay(struct sim *s, struct relay *r);
-void check_put(struct sim *s, struct relay *r, uint32_t row);
+void check_put(struct sim *s, struct relay *r, uint32_t row, uint32_t stream);
+void check_passed(struct sim *s, struct relay *r, uint32_t row);
 void check_append(struct sim *s, int who, uint32_t row, bool zombie);
 void check_delete(struct sim *s, const struct relay *r, uint32_t row);
 void check_read(struct sim *s, struct relay *r);

@@ -5,9 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOG_MAX 4096
-#define LOG_ROWS_MAX ((size_t)EVENTS_MAX * 4)
-
 void world_init(struct sim *s)
 {
     struct server *v = &s->srv;
@@ -17,13 +14,16 @@ void world_init(struct sim *s)
     v->table = calloc(EVENTS_MAX, sizeof *v->table);
     v->log = calloc(LOG_MAX, sizeof *v->log);
     v->log_rows = calloc(LOG_ROWS_MAX, sizeof *v->log_rows);
-    if (v->rows == NULL || v->table == NULL || v->log == NULL || v->log_rows == NULL)
+    v->xids = calloc(XIDS, 1);
+    if (v->rows == NULL || v->table == NULL || v->log == NULL || v->log_rows == NULL ||
+        v->xids == NULL)
         abort();
     v->identity = 1 + sim_below(s, 1000);
     v->up = true;
     v->next_seq = 1;
     v->next_xid = 700 + sim_below(s, 1000);
-    v->last_ended = v->next_xid - 1;
+    v->last_ended = v->last_logged = v->next_xid - 1;
+    v->lsn = 1 + sim_below(s, 100000);
     for (int k = 0; k < KEYS; k++)
         v->key_txn[k] = NOBODY;
     v->lease_owner = NOBODY;
@@ -36,6 +36,7 @@ void world_free(struct sim *s)
     free(s->srv.table);
     free(s->srv.log);
     free(s->srv.log_rows);
+    free(s->srv.xids);
 }
 
 /* ---- the table, in the order of seq ---- */
@@ -75,56 +76,6 @@ void world_table_remove(struct sim *s, uint32_t row)
 
     v->ntable--;
     memmove(&v->table[i], &v->table[i + 1], (v->ntable - i) * sizeof *v->table);
-}
-
-/* ---- the log ---- */
-
-/* Forgets the oldest entries, which no crash can reach any more. */
-static void log_trim(struct server *v)
-{
-    uint32_t keep = v->nlog - v->flushed + 48;
-    uint32_t drop = v->nlog > keep ? v->nlog - keep : 0;
-    uint32_t rows;
-
-    if (drop == 0)
-        return;
-    rows = v->log[drop].first;
-    memmove(v->log, v->log + drop, (v->nlog - drop) * sizeof *v->log);
-    memmove(v->log_rows, v->log_rows + rows, (v->nlog_rows - rows) * sizeof *v->log_rows);
-    v->nlog -= drop;
-    v->flushed -= drop;
-    v->nlog_rows -= rows;
-    for (uint32_t i = 0; i < v->nlog; i++)
-        v->log[i].first -= rows;
-}
-
-/* The rows of an entry are those put behind first in log_rows. */
-void world_wrote(struct sim *s, enum log_kind kind, uint32_t first, uint32_t n, bool sync)
-{
-    struct server *v = &s->srv;
-
-    v->log[v->nlog++] = (struct log_entry){
-        .kind = kind,
-        .first = first,
-        .n = n,
-        .next_seq = v->next_seq,
-        .next_xid = v->next_xid,
-        .lease_owner = v->lease_owner,
-        .lease_epoch = v->lease_epoch,
-        .lease_until = v->lease_until,
-    };
-    if (sync)
-        v->flushed = v->nlog;
-    if (v->nlog + 1 >= LOG_MAX || v->nlog_rows + EVENTS_MAX >= LOG_ROWS_MAX) {
-        v->flushed = v->nlog;
-        log_trim(v);
-    }
-}
-
-void world_flush(struct sim *s)
-{
-    s->srv.flushed = s->srv.nlog;
-    sim_at(s, s->now + 1 + sim_spread(s, 300000), EV_FLUSH, 0, 0, 0, 0);
 }
 
 /* ---- writers ---- */
@@ -199,7 +150,7 @@ static void insert_one(struct sim *s, int slot)
     uint32_t row;
 
     if (t->xid == 0)
-        t->xid = v->next_xid++;
+        t->xid = world_xid(v);
     row = new_row(s, choose_key(s, slot), t->xid);
     t->rows[t->n++] = row;
     world_table_add(s, row);
@@ -207,23 +158,42 @@ static void insert_one(struct sim *s, int slot)
     sim_note(s, " insert", row, v->rows[row].seq, (int64_t)t->xid);
 }
 
-static void end_txn(struct sim *s, int slot, bool commit, bool crashed)
+/* From here on a slot streams it and a crash may keep it; readers may not see it for a while. */
+static void log_commit(struct sim *s, int slot, bool sync)
 {
     struct server *v = &s->srv;
     struct txn *t = &v->txns[slot];
     uint32_t first = v->nlog_rows;
 
+    t->logged = true;
+    for (uint32_t i = 0; i < t->n; i++) {
+        struct row *row = &v->rows[t->rows[i]];
+
+        row->committed = true;
+        row->place = ++v->places;
+        if (row->key < KEYS_SERIAL)
+            row->order = ++v->key_order[row->key];
+        v->log_rows[v->nlog_rows++] = t->rows[i];
+        sim_note(s, " committed", t->rows[i], row->key, row->order);
+    }
+    if (t->xid != 0)
+        world_wrote(s, LOG_COMMIT, t->xid, first, sync);
+    world_slot_ended(s, slot);
+}
+
+static void end_txn(struct sim *s, int slot, bool commit, bool crashed)
+{
+    struct server *v = &s->srv;
+    struct txn *t = &v->txns[slot];
+
+    if (commit && !t->logged)
+        log_commit(s, slot, !sim_chance(s, s->cfg.async_pct));
     for (uint32_t i = 0; i < t->n; i++) {
         struct row *row = &v->rows[t->rows[i]];
 
         if (commit) {
             row->state = ROW_LIVE;
-            row->committed = true;
             row->committed_at = s->now;
-            if (row->key < KEYS_SERIAL)
-                row->order = ++v->key_order[row->key];
-            v->log_rows[v->nlog_rows++] = t->rows[i];
-            sim_note(s, " committed", t->rows[i], row->key, row->order);
         } else {
             world_table_remove(s, t->rows[i]);
             row->state = ROW_GONE;
@@ -236,8 +206,10 @@ static void end_txn(struct sim *s, int slot, bool commit, bool crashed)
         v->last_ended = t->xid;
     t->open = false;
     t->shared = false;
+    t->logged = false;
+    if (!commit)
+        world_slot_ended(s, slot);
     if (commit && t->n > 0) {
-        world_wrote(s, LOG_COMMIT, first, t->n, !sim_chance(s, s->cfg.async_pct));
         check_committed(s, t->rows[0]);
         if (t->notifies)
             for (int i = 0; i < RELAYS; i++)
@@ -261,6 +233,10 @@ static void begin(struct sim *s, int slot)
     *t = (struct txn){.open = true};
     t->planned = (uint16_t)(1 + sim_below(s, sim_chance(s, s->cfg.bulk_pct) ? TXN_ROWS_MAX : 4));
     t->slow = sim_chance(s, s->cfg.slow_pct);
+    if (s->cfg.stream && sim_chance(s, 15)) { /* a neighbour's, that writes no event */
+        t->planned = 0;
+        t->xid = world_xid(v);
+    }
     sim_at(s, s->now + sim_spread(s, 200), EV_WRITER, slot, 0, 0, 0);
 }
 
@@ -277,7 +253,7 @@ void world_writer(struct sim *s, int slot)
         begin(s, slot);
         return;
     }
-    if (t->n == 0 && v->truncate_waits) {
+    if (t->n == 0 && t->planned > 0 && v->truncate_waits) {
         sim_at(s, s->now + 2000, EV_WRITER, slot, 0, 0, 0);
         return;
     }
@@ -290,7 +266,7 @@ void world_writer(struct sim *s, int slot)
                EV_WRITER, slot, 0, 0, 0);
         return;
     }
-    if (!t->prepared && sim_chance(s, s->cfg.prepare_pct)) {
+    if (!t->prepared && !t->logged && sim_chance(s, s->cfg.prepare_pct)) {
         if (t->notifies) { /* PostgreSQL refuses: the application's error */
             end_txn(s, slot, false, false);
         } else {
@@ -298,12 +274,20 @@ void world_writer(struct sim *s, int slot)
             sim_at(s, s->now + sim_spread(s, s->calm ? 1000 : 500000), EV_WRITER, slot, 0, 0, 0);
             return;
         }
-    } else if (t->slow && !s->calm) {
+    } else if (t->slow && !t->logged && !s->calm) {
         t->slow = false;
         sim_at(s, s->now + sim_spread(s, 1500000), EV_WRITER, slot, 0, 0, 0);
         return;
+    } else if (t->logged || sim_chance(s, s->cfg.rollback_pct)) {
+        end_txn(s, slot, t->logged, false);
+    } else if (sim_chance(s, s->cfg.wait_pct)) {
+        log_commit(s, slot, true);
+        sim_note(s, " waits for a standby", (int64_t)t->xid, t->n, 0);
+        sim_at(s, s->now + sim_spread(s, s->calm ? 1000 : s->cfg.standby_us), EV_WRITER, slot, 0, 0,
+               0);
+        return;
     } else {
-        end_txn(s, slot, !sim_chance(s, s->cfg.rollback_pct), false);
+        end_txn(s, slot, true, false);
     }
     sim_at(s, s->now + sim_spread(s, s->cfg.think_us), EV_WRITER, slot, 0, 0, 0);
     if (v->truncate_waits && !busy_with_rows(v))
@@ -315,7 +299,7 @@ void world_writer(struct sim *s, int slot)
 void world_truncate(struct sim *s, bool restart)
 {
     struct server *v = &s->srv;
-    uint32_t first = v->nlog_rows;
+    uint32_t first;
     uint32_t n = v->ntable;
 
     if (busy_with_rows(v)) { /* it waits for them, and later ones wait for it */
@@ -324,8 +308,9 @@ void world_truncate(struct sim *s, bool restart)
         return;
     }
     v->truncate_waits = false;
-    world_wrote(s, LOG_LEASE, v->nlog_rows, 0, false);
+    world_wrote(s, LOG_LEASE, 0, v->nlog_rows, false);
     v->lease_epoch++;
+    first = v->nlog_rows;
     for (uint32_t i = 0; i < n; i++) {
         struct row *row = &v->rows[v->table[i]];
 
@@ -336,8 +321,8 @@ void world_truncate(struct sim *s, bool restart)
     v->ntable = 0;
     if (restart)
         v->next_seq = 1;
-    v->last_ended = v->next_xid++;
-    world_wrote(s, LOG_DELETE, first, n, true);
+    v->last_ended = world_xid(v);
+    world_wrote(s, LOG_DELETE, v->last_ended, first, true);
     v->log[v->nlog - 1].truncate = true;
     sim_note(s, " truncated", n, restart, (int64_t)v->lease_epoch);
 }
@@ -376,12 +361,13 @@ void world_restore(struct sim *s)
         v->rows[row].state = ROW_LIVE;
         v->rows[row].committed = true;
         v->rows[row].committed_at = s->now;
+        v->rows[row].place = ++v->places;
         world_table_add(s, row);
         v->log_rows[v->nlog_rows++] = row;
         sim_note(s, " restored", row, v->rows[row].seq, (int64_t)v->rows[row].xid);
     }
-    v->last_ended = v->next_xid++;
-    world_wrote(s, LOG_COMMIT, first, v->nlog_rows - first, true);
+    v->last_ended = world_xid(v);
+    world_wrote(s, LOG_COMMIT, v->last_ended, first, true);
 }
 
 static void undo(struct sim *s, const struct log_entry *e)
@@ -410,6 +396,7 @@ static void undo(struct sim *s, const struct log_entry *e)
         v->lease_epoch = e->lease_epoch;
         v->lease_until = e->lease_until;
     }
+    v->xids[e->xid % XIDS] = false;
     v->nlog_rows = e->first;
 }
 
@@ -420,25 +407,24 @@ void world_crash(struct sim *s, bool failover)
 
     if (failover)
         survive = v->nlog > 40 ? v->nlog - sim_below(s, 30) : v->nlog;
-    for (int i = 0; i < WRITERS; i++)
-        if (v->txns[i].open && (failover || !v->txns[i].prepared))
-            end_txn(s, i, false, true);
+    for (int i = 0; i < WRITERS; i++) /* what is in the log no longer waits */
+        if (v->txns[i].open && (v->txns[i].logged || failover || !v->txns[i].prepared))
+            end_txn(s, i, v->txns[i].logged, true);
     while (v->nlog > survive)
         undo(s, &v->log[--v->nlog]);
     v->flushed = v->nlog;
     if (v->nlog > 0) {
         v->next_seq = v->log[v->nlog - 1].next_seq + (sim_chance(s, 20) ? 33 : 0);
         v->next_xid = v->log[v->nlog - 1].next_xid;
+        v->lsn = v->log[v->nlog - 1].end;
     }
-    for (uint32_t i = 0; i < v->ntable; i++) { /* prepared ones survive */
-        const struct row *row = &v->rows[v->table[i]];
-
-        if (row->seq >= v->next_seq)
-            v->next_seq = row->seq + 1;
-        if (row->state == ROW_OPEN && row->xid >= v->next_xid)
-            v->next_xid = row->xid + 1;
-    }
-    v->last_ended = v->next_xid - 1;
+    for (uint32_t i = 0; i < v->ntable; i++) /* prepared ones survive */
+        if (v->rows[v->table[i]].seq >= v->next_seq)
+            v->next_seq = v->rows[v->table[i]].seq + 1;
+    for (int i = 0; i < WRITERS; i++)
+        if (v->txns[i].open && v->txns[i].xid >= v->next_xid)
+            v->next_xid = v->txns[i].xid + 1;
+    v->last_ended = v->last_logged = v->next_xid - 1;
     v->truncate_waits = false;
     v->lock_holder = NOBODY;
     v->lock_waiters = 0;

@@ -30,6 +30,22 @@ static char *print_number(char *at, uint64_t v)
     return at;
 }
 
+/* xip ascends and lies below xmax. */
+char *world_print_snapshot(char *text, uint64_t xmax, const uint64_t *xip, uint32_t n)
+{
+    text = print_number(text, n > 0 ? xip[0] : xmax);
+    *text++ = ':';
+    text = print_number(text, xmax);
+    *text++ = ':';
+    for (uint32_t i = 0; i < n; i++) {
+        if (i > 0)
+            *text++ = ',';
+        text = print_number(text, xip[i]);
+    }
+    *text = '\0';
+    return text;
+}
+
 /* pg_current_snapshot() */
 static void snapshot(const struct server *v, char *text)
 {
@@ -48,16 +64,7 @@ static void snapshot(const struct server *v, char *text)
         xip[at] = xid;
         n++;
     }
-    text = print_number(text, n > 0 ? xip[0] : xmax);
-    *text++ = ':';
-    text = print_number(text, xmax);
-    *text++ = ':';
-    for (uint32_t i = 0; i < n; i++) {
-        if (i > 0)
-            *text++ = ',';
-        text = print_number(text, xip[i]);
-    }
-    *text = '\0';
+    (void)world_print_snapshot(text, xmax, xip, n);
 }
 
 static bool visible(const struct sim *s, const struct row *row)
@@ -152,6 +159,7 @@ void world_ack(struct sim *s, struct relay *r, struct ack_request *q)
         q->result = ACK_VOID;
         return;
     }
+    snapshot(v, q->snapshot);
     for (uint32_t i = 0; i < q->n; i++) {
         uint32_t at = world_lower(v, q->seqs[i]);
         uint32_t index;
@@ -168,8 +176,9 @@ void world_ack(struct sim *s, struct relay *r, struct ack_request *q)
         v->rows[index].state = ROW_GONE;
         v->log_rows[v->nlog_rows++] = index;
     }
-    v->last_ended = v->next_xid++;
-    world_wrote(s, LOG_DELETE, first, v->nlog_rows - first, false);
+    q->partly = v->nlog_rows - first < q->n;
+    v->last_ended = world_xid(v);
+    world_wrote(s, LOG_DELETE, v->last_ended, first, false);
     q->result = ACK_DONE;
     s->totals.acks++;
 }
@@ -182,9 +191,8 @@ uint64_t world_lease(struct sim *s, int who, bool give_back)
 
     if (!mine && (give_back || (v->lease_owner != NOBODY && v->lease_until > s->now)))
         return 0;
-    world_wrote(s, LOG_LEASE, v->nlog_rows, 0, false);
-    v->last_ended = v->next_xid++;
-    v->flushed = v->nlog;
+    v->last_ended = world_xid(v);
+    world_wrote(s, LOG_LEASE, v->last_ended, v->nlog_rows, true);
     v->lease_owner = give_back ? NOBODY : who;
     v->lease_until = s->now + s->cfg.ttl_ms * 1000;
     if (give_back)

@@ -160,6 +160,106 @@ static void many_in_progress(void **state)
     buf_free(&text);
 }
 
+static void parsed(struct snapshot *s, const char *text)
+{
+    assert_int_equal(parse(s, text, strlen(text)), 0);
+}
+
+static bool covers(const char *now, const char *past)
+{
+    struct snapshot a = {0};
+    struct snapshot b = {0};
+    bool ret;
+
+    parsed(&a, now);
+    parsed(&b, past);
+    ret = snapshot_covers(&a, &b);
+    snapshot_free(&a);
+    snapshot_free(&b);
+    return ret;
+}
+
+static void one_covers_another(void **state)
+{
+    (void)state;
+    assert_true(covers("12:15:13", "12:15:13"));
+    assert_true(covers("15:15:", "12:15:13"));
+    assert_false(covers("12:15:13,14", "12:15:13")); /* 14 had ended, and now has not: it waits */
+    assert_true(covers("13:16:13,15", "12:15:13"));
+    assert_false(covers("12:14:13", "12:15:13")); /* 14 lies beyond */
+    assert_true(covers("12:14:13", "12:15:13,14"));
+    assert_true(covers("12:14:13", "12:17:13,14,15,16"));
+    assert_false(covers("12:14:13", "12:17:13,14,16"));
+    assert_true(covers("4294967290:4294967300:", "4294967290:4294967299:4294967296"));
+    assert_false(covers("3:3:", "4294967290:4294967299:"));
+    assert_true(covers("3:3:", "3:3:"));
+}
+
+/* A snapshot over a handful of ids. */
+static void some_snapshot(struct snapshot *s, uint64_t *rng)
+{
+    struct buf text = {0};
+    unsigned xmin;
+    unsigned xmax;
+    const char *comma = "";
+
+    *rng = *rng * 6364136223846793005U + 1442695040888963407U;
+    xmin = 3 + (unsigned)(*rng >> 33) % 8;
+    xmax = xmin + (unsigned)(*rng >> 40) % 6;
+    buf_printf(&text, "%u:%u:", xmin, xmax);
+    for (unsigned xid = xmin; xid < xmax; xid++) {
+        if ((*rng >> (50 + xid - xmin) & 1) == 0)
+            continue;
+        buf_printf(&text, "%s%u", comma, xid);
+        comma = ",";
+    }
+    assert_int_equal(parse(s, buf_cstr(&text), text.len), 0);
+    buf_free(&text);
+}
+
+static void covering_is_what_it_says(void **state)
+{
+    struct snapshot s = {0};
+    struct snapshot past = {0};
+    uint64_t rng = 11;
+    unsigned yes = 0;
+
+    (void)state;
+    for (int i = 0; i < 20000; i++) {
+        bool all = true;
+
+        some_snapshot(&s, &rng);
+        some_snapshot(&past, &rng);
+        for (uint64_t xid = 0; xid < 30; xid++)
+            all = all && (!snapshot_sees(&past, xid) || snapshot_sees(&s, xid));
+        assert_int_equal(snapshot_covers(&s, &past), all);
+        yes += all;
+    }
+    assert_true(yes > 2000 && yes < 18000);
+    snapshot_free(&s);
+    snapshot_free(&past);
+}
+
+static void an_id_is_widened_to_the_nearest(void **state)
+{
+    static const uint64_t era = UINT64_C(1) << 32;
+    static const uint64_t half = UINT64_C(1) << 31;
+
+    (void)state;
+    assert_true(xid_widen(700, 650) == 700);
+    assert_true(xid_widen(650, 700) == 650);
+    assert_true(xid_widen(7, 7) == 7);
+    /* over the wrap, both ways, in any era */
+    for (uint64_t e = era; e <= 5 * era; e += 2 * era) {
+        assert_true(xid_widen(5, e - 10) == e + 5);
+        assert_true(xid_widen(UINT32_MAX - 3, e + 5) == e - 4);
+        assert_true(xid_widen(0, e - 1) == e);
+        assert_true(xid_widen(UINT32_MAX, e) == e - 1);
+        assert_true(xid_widen((uint32_t)(e + half - 1), e) == e + half - 1);
+        assert_true(xid_widen((uint32_t)(e - half + 1), e) == e - half + 1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -168,6 +268,9 @@ int main(void)
         cmocka_unit_test(hostile),
         cmocka_unit_test(a_failed_one_leaves_nothing_of_the_one_before),
         cmocka_unit_test(many_in_progress),
+        cmocka_unit_test(one_covers_another),
+        cmocka_unit_test(covering_is_what_it_says),
+        cmocka_unit_test(an_id_is_widened_to_the_nearest),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,85 @@
+#include "core/checkpoint.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct checkpoint_tx {
+    uint64_t end; /* where the next one may begin; 0 while it is being streamed */
+    uint32_t rows;
+};
+
+static struct checkpoint_tx *at(const struct checkpoint *c, uint64_t tx)
+{
+    return &c->ring[tx & (c->cap - 1)];
+}
+
+void checkpoint_free(struct checkpoint *c)
+{
+    free(c->ring);
+    memset(c, 0, sizeof *c);
+}
+
+void checkpoint_reset(struct checkpoint *c)
+{
+    if (c->next == 0)
+        c->next = 1;
+    c->first = c->next;
+    c->open = false;
+    c->lsn = 0;
+}
+
+static bool grow(struct checkpoint *c)
+{
+    size_t cap = c->cap == 0 ? 64 : c->cap * 2;
+    struct checkpoint_tx *ring = calloc(cap, sizeof *ring);
+
+    if (ring == NULL)
+        return false;
+    for (uint64_t tx = c->first; tx < c->next; tx++)
+        ring[tx & (cap - 1)] = *at(c, tx);
+    free(c->ring);
+    c->ring = ring;
+    c->cap = cap;
+    return true;
+}
+
+int checkpoint_enter(struct checkpoint *c, uint64_t *ret_tx, struct err *err)
+{
+    if (c->next == 0)
+        c->first = c->next = 1; /* what an idle server has said stands */
+    if (!c->open) {
+        if (c->next - c->first == c->cap && !grow(c))
+            return err_set(err, ERR_NOMEM, "out of memory for a transaction in flight");
+        *at(c, c->next++) = (struct checkpoint_tx){0};
+        c->open = true;
+    }
+    *ret_tx = c->next - 1;
+    at(c, *ret_tx)->rows++;
+    return 0;
+}
+
+static void advance(struct checkpoint *c)
+{
+    while (c->first < c->next && at(c, c->first)->end != 0 && at(c, c->first)->rows == 0)
+        c->lsn = at(c, c->first++)->end;
+}
+
+void checkpoint_leave(struct checkpoint *c, uint64_t tx)
+{
+    if (tx < c->first || tx >= c->next || at(c, tx)->rows == 0)
+        return;
+    at(c, tx)->rows--;
+    if (tx == c->first)
+        advance(c);
+}
+
+void checkpoint_end(struct checkpoint *c, uint64_t lsn)
+{
+    /* Positions only grow, whatever an idle server says of itself. */
+    if (c->first == c->next)
+        c->lsn = lsn > c->lsn ? lsn : c->lsn;
+    else if (lsn > at(c, c->next - 1)->end)
+        at(c, c->next - 1)->end = lsn;
+    c->open = false;
+    advance(c);
+}

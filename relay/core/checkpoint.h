@@ -1,0 +1,38 @@
+/*
+ * How far a stream is done: up to which LSN all of its transactions have been acknowledged. A ring
+ * of those in flight, in commit order, as bottledwater keeps it: the tail alone advances, over
+ * transactions that have ended and have no row left. Pure.
+ */
+#ifndef OUTBOX_CORE_CHECKPOINT_H
+#define OUTBOX_CORE_CHECKPOINT_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct checkpoint_tx;
+
+/* A zeroed struct is empty; the owner calls checkpoint_free. */
+struct checkpoint {
+    struct checkpoint_tx *ring;
+    size_t cap;           /* a power of two */
+    uint64_t first, next; /* numbers of the oldest in flight and of the one to come; from 1 */
+    bool open;            /* the newest has not ended */
+    uint64_t lsn;         /* all before it is done; 0: nothing is known */
+};
+
+void checkpoint_free(struct checkpoint *c);
+/* A new stream: what is in flight is another one's, whose numbers find nothing any more. */
+void checkpoint_reset(struct checkpoint *c);
+/* One more row of the transaction that is being streamed; *ret_tx names it for checkpoint_leave.
+ * ERR_NOMEM. */
+int checkpoint_enter(struct checkpoint *c, uint64_t *ret_tx, struct err *err);
+/* A row of tx is done. 0, and a transaction of an older stream, are ignored. */
+void checkpoint_leave(struct checkpoint *c, uint64_t tx);
+/* The transaction that is being streamed has ended, with its commit before lsn; also for one of
+ * which no row entered, and for an idle server's position between transactions. */
+void checkpoint_end(struct checkpoint *c, uint64_t lsn);
+
+#endif
