@@ -81,6 +81,15 @@ static bool carry_out(struct relay *r, int64_t now)
     case ACTION_REBUILD:
         sink_rebuild(r->sink, rebuild_timeout_ms);
         break;
+    case ACTION_STREAM_MAKE:
+        wal_source_make(r->wal, &r->facts);
+        break;
+    case ACTION_STREAM_START:
+        wal_source_start(r->wal);
+        break;
+    case ACTION_STREAM_DROP:
+        wal_source_drop(r->wal, false);
+        break;
     case ACTION_EXIT:
         end(r);
         return false;
@@ -105,6 +114,8 @@ static void arm_pump(struct relay *r, int64_t now)
 
 void relay_pump(struct relay *r, int64_t now)
 {
+    bool waits = false;
+
     if (r->pumping) {
         r->pump_again = true;
         return;
@@ -119,6 +130,9 @@ void relay_pump(struct relay *r, int64_t now)
             ;
         if (!r->closing && r->known)
             wakeup_want(r->wakeup, r->facts.lock_key, pipeline_wants_lock(r->pipeline));
+        /* Once: what still waits then waits for something that will pump again. */
+        if (!r->closing && !waits)
+            waits = !relay_wal_flow(r);
     } while (r->pump_again && !r->closing);
     r->pumping = false;
     if (r->closing)
@@ -190,7 +204,8 @@ static void close_rest(void *arg)
 {
     struct relay *r = arg;
 
-    r->open += 4;
+    r->open += 5;
+    wal_source_close(r->wal, part_closed, r);
     wakeup_close(r->wakeup, part_closed, r);
     owner_close(r->owner, part_closed, r);
     control_close(r->control, part_closed, r);
@@ -330,6 +345,7 @@ static int open_parts(struct relay *r, struct err *err)
         .ack_events = 5000,
         .poll_interval_ms = r->config->source_poll_interval_ms,
         .sweep_interval_ms = 10000,
+        .stream_sweep_interval_ms = 60000,
         .seed = (uint64_t)clock_wall_ms() ^ (uint64_t)uv_os_getpid(),
     };
     int rc = format_new(&r->format, r->config->route_topic, err);

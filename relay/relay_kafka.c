@@ -92,7 +92,7 @@ static void put(struct relay *r, int64_t now, const struct record *record,
     pipeline_put_failed(r->pipeline, now, tag, class_of(&err));
 }
 
-bool relay_put(struct relay *r, const struct event *event)
+bool relay_put(struct relay *r, const struct event *event, bool streamed)
 {
     int64_t now = clock_boot_ms();
     struct pipeline_row row = {.xid = event->xid};
@@ -117,7 +117,8 @@ bool relay_put(struct relay *r, const struct event *event)
     row.item.bytes = record.bytes;
     row.item.created_us = event->created_us;
     memcpy(row.item.id, event->id, sizeof row.item.id);
-    switch (pipeline_row(r->pipeline, now, &row, &tag, &err)) {
+    switch (streamed ? pipeline_stream_row(r->pipeline, now, &row, &tag, &err)
+                     : pipeline_row(r->pipeline, now, &row, &tag, &err)) {
     case VERDICT_PUT:
         put(r, now, &record, &row, tag);
         return true;
@@ -332,6 +333,8 @@ int relay_kafka_open(struct relay *r, struct err *err)
     for (size_t i = 0; i < r->config->nkafka; i++)
         properties[i] = (struct sink_property){r->config->kafka[i].name, r->config->kafka[i].value};
     rc = sink_open(&r->sink, &r->loop, &options, &callbacks, r, err);
+    if (rc != 0)
+        config_say_where(r->config, err);
     free(properties);
     return rc;
 }

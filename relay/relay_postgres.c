@@ -15,23 +15,55 @@ static const int shard = 0;
 
 /* ---- joining the connections ---- */
 
+static void probe_failed(struct relay *r, int64_t now)
+{
+    bool news = r->ladder.works || !r->ladder.known;
+
+    r->probing = false;
+    ladder_failed(&r->ladder, now);
+    pipeline_set_notify(r->pipeline, now, false);
+    if (news && r->facts.notify_off)
+        log_warn(r->log, "postgres",
+                 "the server allows prepared transactions, which cannot notify, so that writers do "
+                 "not. If none of them uses PREPARE TRANSACTION: ALTER DATABASE \"%s\" SET "
+                 "outbox_relay.notify = 'on'",
+                 r->facts.database);
+    else if (news)
+        log_warn(r->log, "postgres",
+                 "notifications do not arrive (a transaction pooler?). Set postgres.direct_uri to "
+                 "the server's own address");
+    relay_choose_source(r, now);
+}
+
+/* LISTEN counts once a notification has made the way that a writer's makes. */
 static void send_probe(struct relay *r, int64_t now)
 {
-    if (!r->source_up || !r->control_up || r->notify != NOTIFY_UNKNOWN)
+    if (!r->source_up || !r->control_up || r->probing)
         return;
     if (r->facts.notify_off) {
-        r->notify = NOTIFY_NONE;
-        log_warn(r->log, "postgres",
-                 "the server allows prepared transactions, which cannot notify: events are polled "
-                 "for every %" PRId64 " ms. If no writer uses PREPARE TRANSACTION: ALTER DATABASE "
-                 "\"%s\" SET outbox_relay.notify = 'on'",
-                 r->config->source_poll_interval_ms, r->facts.database);
+        probe_failed(r, now);
         return;
     }
-    r->notify = NOTIFY_PROBING;
+    r->probing = true;
     r->probe_sent_at = now;
-    (void)snprintf(r->probe, sizeof r->probe, "probe %.36s", r->instance);
+    r->probe_reads = 0;
+    (void)snprintf(r->probe, sizeof r->probe, "probe %.36s %u", r->instance, ++r->probes);
     control_notify(r->control, r->facts.channel, r->probe);
+}
+
+static void probe_arrived(struct relay *r, int64_t now)
+{
+    bool worked = r->ladder.works;
+
+    r->probing = false;
+    r->probe[0] = '\0';
+    ladder_proved(&r->ladder, now);
+    if (!r->ladder.works)
+        return;
+    table_source_prepare(r->source);
+    pipeline_set_notify(r->pipeline, now, true);
+    if (!worked)
+        relay_choose_source(r, now);
 }
 
 /* An old primary may still answer one connection while the other has found the new one: an
@@ -60,6 +92,7 @@ static void join(struct relay *r, int64_t now)
     pipeline_ack_up(r->pipeline, now);
     control_ask_gauges(r->control, &r->facts);
     r->gauged_at = now;
+    ladder_renewed(&r->ladder, now, r->facts.pooled);
     send_probe(r, now);
 }
 
@@ -99,7 +132,7 @@ static void on_source_up(void *arg, const struct pg_facts *facts)
                  r->config->ack_mode == ACK_MARK ? "mark" : "delete");
     r->ever_up = true;
     r->source_up = true;
-    r->notify = NOTIFY_UNKNOWN;
+    r->probing = false;
     pipeline_source_up(r->pipeline, now);
     join(r, now);
     relay_pump(r, now);
@@ -121,7 +154,7 @@ static void on_source_lost(void *arg, bool was_up, const struct err *why)
     }
     relay_outage(r, SERVER_READ, now, why);
     r->source_up = false;
-    r->notify = NOTIFY_UNKNOWN;
+    r->probing = false;
     pipeline_source_lost(r->pipeline, now);
     relay_pump(r, now);
 }
@@ -136,7 +169,7 @@ static int on_header(void *arg, const struct slice *snapshot, bool has_max, int6
 
 static bool on_row(void *arg, const struct event *event)
 {
-    return relay_put(arg, event);
+    return relay_put(arg, event, false);
 }
 
 static void log_strays(struct relay *r)
@@ -162,6 +195,7 @@ static void on_read_end(void *arg, uint32_t rows, bool ok, const struct err *why
     if (!ok)
         log_warn(r->log, "postgres", "a read failed and is repeated: %s", why->message);
     pipeline_read_end(r->pipeline, now, rows, ok);
+    r->probe_reads++;
     log_strays(r);
     relay_pump(r, now);
 }
@@ -175,14 +209,8 @@ static void on_notify(void *arg, const char *payload)
         pipeline_notified(r->pipeline, now);
     } else if (strcmp(payload, "lease") == 0) {
         owner_check(r->owner);
-    } else if (r->notify != NOTIFY_PROVED && r->probe[0] != '\0' &&
-               strcmp(payload, r->probe) == 0) {
-        /* A long read may have held it up past its time: late is proof enough. */
-        if (r->notify == NOTIFY_NONE)
-            log_info(r->log, "postgres", "notifications do arrive: waking by NOTIFY");
-        r->notify = NOTIFY_PROVED;
-        table_source_prepare(r->source);
-        pipeline_set_notify(r->pipeline, now, true);
+    } else if (r->probe[0] != '\0' && strcmp(payload, r->probe) == 0) {
+        probe_arrived(r, now); /* also when it is late: that it comes is what counts */
     }
     relay_pump(r, now);
 }
@@ -226,15 +254,18 @@ static void on_gauges(void *arg, const struct control_gauges *gauges)
 }
 
 static void on_acknowledged(void *arg, uint32_t batch, enum acknowledge_result result,
-                            const struct err *why)
+                            const struct slice *snapshot, const struct err *why)
 {
     struct relay *r = arg;
     int64_t now = clock_boot_ms();
     enum ack_result answer = result == ACKNOWLEDGE_DONE     ? ACK_DONE
                              : result == ACKNOWLEDGE_FENCED ? ACK_VOID
                                                             : ACK_FAILED;
+    struct err err;
 
-    r->counters.acknowledged += pipeline_acked(r->pipeline, now, batch, answer);
+    r->counters.acknowledged += result == ACKNOWLEDGE_PARTLY
+                                    ? pipeline_acked_partly(r->pipeline, now, batch, snapshot, &err)
+                                    : pipeline_acked(r->pipeline, now, batch, answer);
     if (result == ACKNOWLEDGE_FENCED)
         owner_check(r->owner); /* who or what has advanced the epoch? */
     if (result == ACKNOWLEDGE_FAILED)
@@ -334,6 +365,8 @@ static int open_connections(struct relay *r, uint64_t seed, struct err *err)
                           seed + 1, &control, r, err);
     if (rc == 0)
         rc = wakeup_open(&r->wakeup, &r->loop, direct, timeout_ms, seed + 2, &wakeup, r, err);
+    if (rc == 0 && r->config->source_mode != SOURCE_TABLE)
+        rc = relay_wal_open(r, direct, seed + 3, err);
     return rc;
 }
 
@@ -359,13 +392,13 @@ int relay_postgres_open(struct relay *r, struct err *err)
 
 void relay_postgres_tick(struct relay *r, int64_t now)
 {
-    if (r->notify == NOTIFY_PROBING && now - r->probe_sent_at >= probe_timeout_ms) {
-        r->notify = NOTIFY_NONE;
-        log_warn(r->log, "postgres",
-                 "notifications do not arrive (a transaction pooler?): events are polled for every "
-                 "%" PRId64 " ms. Set postgres.direct_uri to the server's own address",
-                 r->config->source_poll_interval_ms);
-    }
+    /* Notifications come between statements: a long page may hold one up. */
+    if (r->probing && now - r->probe_sent_at >= probe_timeout_ms &&
+        (r->probe_reads >= 2 || now - r->probe_sent_at >= timeout_ms))
+        probe_failed(r, now);
+    if (!r->probing && now >= r->ladder.probe_at)
+        send_probe(r, now);
+    relay_wal_tick(r, now);
     if (r->source_up && r->control_up && now - r->gauged_at >= gauges_ms) {
         r->gauged_at = now;
         control_ask_gauges(r->control, &r->facts);

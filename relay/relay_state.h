@@ -5,6 +5,7 @@
 #define OUTBOX_RELAY_STATE_H
 
 #include "core/format.h"
+#include "core/ladder.h"
 #include "core/metrics.h"
 #include "core/pipeline.h"
 #include "kafka/sink.h"
@@ -14,6 +15,7 @@
 #include "postgres/owner.h"
 #include "postgres/table_source.h"
 #include "postgres/wakeup.h"
+#include "postgres/wal_source.h"
 #include "relay.h"
 
 #include <uv.h>
@@ -24,13 +26,6 @@ enum relay_server {
     SERVER_WAKEUP,
     SERVER_KAFKA,
     SERVERS,
-};
-
-enum notify_state {
-    NOTIFY_UNKNOWN,
-    NOTIFY_PROBING,
-    NOTIFY_PROVED,
-    NOTIFY_NONE,
 };
 
 /* A server that is away: what was said of it last, so that each cause is logged once. */
@@ -76,6 +71,13 @@ struct relay {
     struct pipeline *pipeline;
     struct format *format;
     struct table_source *source;
+    struct wal_source *wal; /* NULL with source.mode=table */
+    bool wal_ever;          /* a slot was made */
+    char wal_why[256];      /* why there is none, as it was logged; empty: nothing to say */
+    int64_t wal_gauged_at;
+    int64_t wal_retained; /* bytes that the slot holds back */
+    uint32_t wal_waits;   /* looks at a slot that is still being made */
+    const char *mode;     /* as it was logged */
     struct control *control;
     struct wakeup *wakeup;
     struct owner *owner;
@@ -91,9 +93,12 @@ struct relay {
     bool joined;  /* the lease is asked for on the control connection */
     bool known;   /* facts holds something */
     struct pg_facts facts;
-    enum notify_state notify;
+    struct ladder ladder;
+    bool probing;
     int64_t probe_sent_at;
-    char probe[48];
+    uint32_t probe_reads; /* that have ended since */
+    uint32_t probes;
+    char probe[64];
     bool pumping, pump_again;
 
     struct outage outages[SERVERS];
@@ -128,9 +133,20 @@ bool relay_recovered(struct relay *r, enum relay_server server, int64_t now);
 int relay_postgres_open(struct relay *r, struct err *err);
 void relay_postgres_tick(struct relay *r, int64_t now);
 
+/* relay_wal.c */
+int relay_wal_open(struct relay *r, const char *uri, uint64_t seed, struct err *err);
+void relay_wal_tick(struct relay *r, int64_t now);
+/* Gives what waits in the stream to the pipeline, if it takes it now. False: it still waits. */
+bool relay_wal_flow(struct relay *r);
+/* Decides, where that is not set, whether events are streamed. */
+void relay_choose_source(struct relay *r, int64_t now);
+/* "notify", "wal" or "interval": how events are found. */
+const char *relay_mode(const struct relay *r);
+
 /* relay_kafka.c */
 int relay_kafka_open(struct relay *r, struct err *err);
-bool relay_put(struct relay *r, const struct event *event);
+/* False for a row that is to come again: cut. streamed: by the stream, else in a page. */
+bool relay_put(struct relay *r, const struct event *event, bool streamed);
 void relay_discard_producer(struct relay *r);
 void relay_log_culprit(struct relay *r);
 /* Why the topic is away, "" if nothing is known; borrowed. */

@@ -131,14 +131,9 @@ static void latency(struct relay *r, struct buf *b)
     metrics_histogram(b, name, NULL, metrics_bounds, cumulative, METRICS_BUCKETS, h->n, h->sum);
 }
 
-static const char *mode(const struct relay *r)
-{
-    return r->notify == NOTIFY_PROVED ? "notify" : "interval";
-}
-
 static void labelled(struct relay *r, struct buf *b)
 {
-    static const char *const modes[] = {"notify", "interval"};
+    static const char *const modes[] = {"notify", "wal", "interval"};
     const struct metric_label build[] = {{"version", OUTBOX_VERSION},
                                          {"librdkafka", sink_library_version()},
                                          {"libpq", pg_library_version()},
@@ -148,7 +143,7 @@ static void labelled(struct relay *r, struct buf *b)
     metrics_family(b, "outbox_relay_source_mode", METRIC_GAUGE, "1 for the way of reading in use.");
     for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
         metrics_sample_u64(b, "outbox_relay_source_mode", METRIC_LABEL("mode", modes[i]),
-                           strcmp(modes[i], mode(r)) == 0);
+                           strcmp(modes[i], relay_mode(r)) == 0);
     metrics_family(b, "outbox_relay_reconnects_total", METRIC_COUNTER,
                    "Connections made again after a loss.");
     metrics_sample_u64(b, "outbox_relay_reconnects_total", METRIC_LABEL("server", "postgres"),
@@ -184,6 +179,8 @@ static int serve_metrics(void *arg, struct buf *b)
           v.topics_away);
     gauge(b, "outbox_relay_stalled", "1 while something holds events up; see /statusz.",
           r->stall[0] != '\0');
+    gauge(b, "outbox_relay_slot_retained_wal_bytes",
+          "WAL that the slot holds back; 0 without a slot.", (double)r->wal_retained);
     counter(b, "outbox_relay_acknowledged_events_total", "Rows deleted or marked after delivery.",
             r->counters.acknowledged);
     counter(b, "outbox_relay_swept_events_total",
@@ -242,13 +239,14 @@ static json_t *build_status(struct relay *r)
     pipeline_view(r->pipeline, &v);
     owner_view(r->owner, &o);
     return json_pack(
-        "{s:s, s:s, s:I, s:s, s:{s:i, s:I, s:s, s:I}, s:{s:s, s:b, s:b, s:b},"
+        "{s:s, s:s, s:I, s:s, s:{s:i, s:I, s:s, s:I}, s:{s:s, s:o, s:I, s:b, s:b, s:b},"
         " s:{s:b, s:s, s:o}, s:{s:b, s:o}, s:{s:I, s:I, s:I, s:I}, s:I, s:I, s:I, s:f, s:o, s:o}",
         "version", OUTBOX_VERSION, "state", state(r, &v), "uptime_s",
         (json_int_t)((clock_boot_ms() - r->started_at) / 1000), "table",
         r->known ? r->facts.table : r->config->source_table, "lease", "shard", o.shard, "epoch",
         (json_int_t)o.epoch, "owner", o.name, "expires_in_ms", (json_int_t)o.expires_in_ms,
-        "source", "mode", mode(r), "up", (int)v.source_up, "sleeping",
+        "source", "mode", relay_mode(r), "no_slot", text_or_null(r->wal_why), "retained_wal_bytes",
+        (json_int_t)r->wal_retained, "up", (int)v.source_up, "sleeping",
         (int)pipeline_asleep(r->pipeline), "caught_up", (int)v.caught_up, "postgres", "up",
         (int)(v.source_up && r->control_up), "server",
         r->source != NULL ? table_source_where(r->source) : "", "error",

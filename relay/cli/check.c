@@ -5,6 +5,7 @@
 #include "kafka/sink.h"
 #include "postgres/conn.h"
 #include "postgres/table_source.h"
+#include "postgres/wal_slot.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -24,6 +25,9 @@ struct check {
     enum err_class worst;
     struct format *format;
     struct table_source *source;
+    struct pg_facts facts;
+    bool known; /* facts holds something */
+    struct wal_slot *slot;
     char *topics[TOPICS_MAX];
     size_t ntopics;
     bool bad_row;
@@ -65,6 +69,8 @@ static void on_up(void *arg, const struct pg_facts *facts)
         .kind = READ_START, .opens = true, .after = INT64_MIN, .limit = ROWS_MAX};
     char text[512];
 
+    c->facts = *facts;
+    c->known = true;
     (void)snprintf(text, sizeof text, "%s as \"%s\", PostgreSQL %d.%d",
                    table_source_where(c->source), facts->user, facts->server_version / 10000,
                    facts->server_version % 10000);
@@ -73,11 +79,11 @@ static void on_up(void *arg, const struct pg_facts *facts)
                    facts->table, facts->lease);
     result(c, "table", ERR_NONE, text);
     if (facts->notify_off) {
-        (void)snprintf(
-            text, sizeof text,
-            "off, since the server allows prepared transactions: rows are polled for. If "
-            "no writer uses them: ALTER DATABASE \"%s\" SET outbox_relay.notify = 'on'",
-            facts->database);
+        (void)snprintf(text, sizeof text,
+                       "off, since the server allows prepared transactions: rows are streamed or "
+                       "polled for. If "
+                       "no writer uses them: ALTER DATABASE \"%s\" SET outbox_relay.notify = 'on'",
+                       facts->database);
         result(c, "notify", ERR_NONE, text);
     }
     table_source_read(c->source, &request);
@@ -181,6 +187,72 @@ static void check_postgres(struct check *c)
     (void)uv_loop_close(&loop);
 }
 
+/* ---- decoding ---- */
+
+static void on_slot_ready(void *arg)
+{
+    struct check *c = arg;
+    char text[256];
+
+    (void)snprintf(text, sizeof text, "possible, by publication \"%s\"",
+                   c->cli->config->source_publication);
+    result(c, "decoding", ERR_NONE, text);
+    wal_slot_close(c->slot, 0, closed, NULL);
+}
+
+static void on_slot_failed(void *arg, const struct err *why)
+{
+    struct check *c = arg;
+    char text[1200];
+
+    /* The relay finds another way, unless it is told to take this one. */
+    (void)snprintf(text, sizeof text, "not possible: %s", why->message);
+    result(c, "decoding", c->cli->config->source_mode == SOURCE_WAL ? why->class : ERR_NONE, text);
+    wal_slot_close(c->slot, 0, closed, NULL);
+}
+
+static void on_slot_snapshot(void *arg, const char *text, size_t len)
+{
+    (void)arg;
+    (void)text;
+    (void)len;
+}
+
+static void on_slot_gauges(void *arg, const struct wal_gauges *gauges)
+{
+    (void)arg;
+    (void)gauges;
+}
+
+/* Only where it would be used. */
+static void check_decoding(struct check *c)
+{
+    static const struct wal_slot_callbacks callbacks = {on_slot_ready, on_slot_snapshot,
+                                                        on_slot_gauges, on_slot_failed};
+    const struct config *config = c->cli->config;
+    struct wal_slot_options options = {
+        .uri = config->postgres_direct_uri[0] != '\0' ? config->postgres_direct_uri
+                                                      : config->postgres_uri,
+        .publication = config->source_publication,
+        .look_only = true,
+        .timeout_ms = timeout_ms,
+    };
+    uv_loop_t loop;
+    struct err err;
+
+    if (!c->known || !(config->source_mode == SOURCE_WAL ||
+                       (config->source_mode == SOURCE_AUTO && c->facts.notify_off)))
+        return;
+    if (uv_loop_init(&loop) != 0) {
+        result(c, "decoding", ERR_NOMEM, "out of memory");
+        return;
+    }
+    if (wal_slot_open(&c->slot, &loop, &options, &c->facts, 0, &callbacks, c, &err) != 0)
+        failed(c, "decoding", &err);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    (void)uv_loop_close(&loop);
+}
+
 static void check_kafka(struct check *c, const struct sink_options *options)
 {
     struct err each[TOPICS_MAX];
@@ -226,10 +298,12 @@ static void check_all(struct check *c)
         pg_conn_check_uri(config->postgres_uri, "postgres.uri", &err) != 0 ||
         pg_conn_check_uri(config->postgres_direct_uri, "postgres.direct_uri", &err) != 0 ||
         sink_check_options(&options, &err) != 0) {
+        config_say_where(config, &err);
         failed(c, "settings", &err);
     } else {
         result(c, "settings", ERR_NONE, "every value is allowed");
         check_postgres(c);
+        check_decoding(c);
         check_kafka(c, &options);
     }
     free(properties);

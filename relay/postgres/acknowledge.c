@@ -14,20 +14,20 @@
 
 struct acknowledger {
     bool mark;
-    void (*on_result)(void *arg, uint32_t batch, enum acknowledge_result result,
-                      const struct err *why);
+    acknowledge_fn on_result;
     void *arg;
     struct buf sql;
     struct buf seqs;
     struct buf ids;
-    uint32_t numbers[BATCHES_MAX]; /* of those on their way, oldest first: answers come in order */
+    struct sent {
+        uint32_t number;
+        uint32_t rows;
+    } sent[BATCHES_MAX]; /* on their way, oldest first: answers come in order */
     uint32_t n;
 };
 
-int acknowledger_new(struct acknowledger **ret, bool mark,
-                     void (*on_result)(void *arg, uint32_t batch, enum acknowledge_result result,
-                                       const struct err *why),
-                     void *arg, struct err *err)
+int acknowledger_new(struct acknowledger **ret, bool mark, acknowledge_fn on_result, void *arg,
+                     struct err *err)
 {
     struct acknowledger *a = calloc(1, sizeof *a);
 
@@ -59,15 +59,22 @@ static void answered(void *arg, const PGresult *res, const struct err *why)
 {
     struct acknowledger *a = arg;
     enum acknowledge_result result = ACKNOWLEDGE_FAILED;
-    uint32_t batch = a->numbers[0];
+    struct sent batch = a->sent[0];
+    struct slice snapshot = {NULL, 0};
 
     a->n--;
-    memmove(a->numbers, a->numbers + 1, a->n * sizeof *a->numbers);
+    memmove(a->sent, a->sent + 1, a->n * sizeof *a->sent);
     if (why == NULL)
         result = PQntuples(res) == 1 && strcmp(PQgetvalue(res, 0, 0), "1") == 0
                      ? ACKNOWLEDGE_DONE
                      : ACKNOWLEDGE_FENCED;
-    a->on_result(a->arg, batch, result, why);
+    if (result == ACKNOWLEDGE_DONE && PQnfields(res) == 3 &&
+        strtoul(PQgetvalue(res, 0, 1), NULL, 10) < batch.rows) {
+        result = ACKNOWLEDGE_PARTLY;
+        snapshot.data = (const unsigned char *)PQgetvalue(res, 0, 2);
+        snapshot.len = (size_t)PQgetlength(res, 0, 2);
+    }
+    a->on_result(a->arg, batch.number, result, &snapshot, why);
 }
 
 /*
@@ -75,7 +82,8 @@ static void answered(void *arg, const PGresult *res, const struct err *why)
  * statement has its locks: a TRUNCATE that was waited for has advanced the epoch by then. The count
  * tells whether the lease was ours, whatever became of the rows.
  */
-static void build_sql(struct acknowledger *a, const struct pg_facts *facts, bool strict)
+static void build_sql(struct acknowledger *a, const struct pg_facts *facts, bool strict,
+                      bool streamed)
 {
     const char *rows =
         strict ? ", ROWS FROM (pg_catalog.unnest($3), pg_catalog.unnest($4)) AS a(seq, id)" : "";
@@ -92,7 +100,12 @@ static void build_sql(struct acknowledger *a, const struct pg_facts *facts, bool
                    facts->table, rows, match);
     else
         buf_printf(&a->sql, "DELETE FROM %s o USING l%s WHERE %s", facts->table, rows, match);
-    buf_printf(&a->sql, ") SELECT pg_catalog.count(*) FROM l");
+    /* How many rows it found matters of rows that were streamed alone: they may not be visible yet.
+     */
+    buf_printf(&a->sql, streamed ? " RETURNING 1) SELECT (SELECT pg_catalog.count(*) FROM l),"
+                                   " (SELECT pg_catalog.count(*) FROM d),"
+                                   " pg_catalog.pg_current_snapshot()"
+                                 : ") SELECT pg_catalog.count(*) FROM l");
 }
 
 /* An array in binary (PostgreSQL source, array_recv): dimensions, flags, type, length, lower bound,
@@ -134,7 +147,7 @@ int acknowledger_send(struct acknowledger *a, struct pg_conn *conn, const struct
     int lengths[4] = {sizeof shard_bytes, sizeof epoch_bytes};
     struct pg_params params = {batch->strict ? 4 : 3, types, values, lengths, formats};
 
-    build_sql(a, facts, batch->strict);
+    build_sql(a, facts, batch->strict, batch->streamed);
     build_arrays(a, batch);
     if (buf_cstr(&a->sql) == NULL || a->seqs.failed || a->ids.failed || a->n == BATCHES_MAX)
         return err_set(err, ERR_NOMEM, "out of memory for an acknowledgement");
@@ -146,7 +159,7 @@ int acknowledger_send(struct acknowledger *a, struct pg_conn *conn, const struct
     lengths[2] = (int)a->seqs.len;
     values[3] = (const char *)a->ids.data;
     lengths[3] = (int)a->ids.len;
-    a->numbers[a->n++] = batch->number;
+    a->sent[a->n++] = (struct sent){batch->number, batch->n};
     pg_conn_query(conn, buf_cstr(&a->sql), &params, 0, answered, a);
     return 0;
 }

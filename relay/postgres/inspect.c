@@ -31,6 +31,7 @@ enum column {
     COL_PREPARED,
     COL_NOTIFY,
     COL_SEARCH_PATH,
+    COL_BACKEND,
     COL_HIDDEN, /* the schema, quoted, that has the table and may not be used */
     COL_COUNT,
 };
@@ -108,7 +109,7 @@ const char *pg_inspect_sql(void)
            " " IDENTITY ","
            " pg_catalog.current_setting('max_prepared_transactions'),"
            " pg_catalog.current_setting('outbox_relay.notify', true),"
-           " pg_catalog.current_setting('search_path'),"
+           " pg_catalog.current_setting('search_path'), pg_catalog.pg_backend_pid(),"
            " (SELECT pg_catalog.quote_ident(h.nspname) FROM pg_catalog.pg_namespace h"
            "  JOIN pg_catalog.pg_class t ON t.relnamespace = h.oid"
            "  WHERE NOT pg_catalog.has_schema_privilege(h.oid, 'USAGE')"
@@ -358,6 +359,7 @@ static void fill(struct pg_facts *f, const PGresult *res)
     f->lock_key = (int64_t)PG_WAKEUP_CLASS << 32 | f->oid;
     f->server_version = (int)strtol(value(res, COL_VERSION), NULL, 10);
     pg_identity_read(&f->identity, res, COL_SYSTEM);
+    f->backend_pid = (int)strtol(value(res, COL_BACKEND), NULL, 10);
     f->notify_off =
         strcmp(value(res, COL_PREPARED), "0") != 0 && (notify == NULL || strcmp(notify, "on") != 0);
 }

@@ -31,6 +31,10 @@ struct pg_facts {
     /* Prepared transactions are possible and the database does not say that writers may notify: the
      * trigger keeps silent. */
     bool notify_off;
+    int backend_pid;
+    /* Another process has answered than was connected to: something in between hands statements
+     * on, by the transaction perhaps. What one leaves behind the next may find, or not. */
+    bool pooled;
     char database[64];
     char user[64];
 };

@@ -69,6 +69,7 @@ static void inspected(void *arg, const PGresult *res, const struct err *why)
         return;
     }
     s->facts = facts;
+    s->facts.pooled = facts.backend_pid != pg_conn_backend_pid(s->conn);
     buf_reset(&s->sql);
     buf_printf(&s->sql, "LISTEN %s", facts.channel);
     if (buf_cstr(&s->sql) != NULL)
@@ -267,7 +268,8 @@ static void read_page(void *arg)
 
 void table_source_prepare(struct table_source *s)
 {
-    if (s->up && s->prepare == PREPARE_OFF)
+    /* Another session's statement of that name would read another table. */
+    if (s->up && !s->facts.pooled && s->prepare == PREPARE_OFF)
         s->prepare = PREPARE_WANTED;
 }
 

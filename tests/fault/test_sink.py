@@ -4,6 +4,7 @@ that would break a guarantee are not accepted."""
 from __future__ import annotations
 
 import pathlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -260,4 +261,5 @@ def test_a_setting_that_breaks_a_guarantee_is_refused(name: str) -> None:
         assert done.returncode == 78, done
         assert done.stdout == ""
         assert len(done.stderr.splitlines()) == 1, done.stderr
-        assert f"kafka.{name}: refused: " in done.stderr
+        where = "flag --kafka-" if arguments else "environment OUTBOX_KAFKA_"
+        assert re.search(rf"{where}[^ ]*: kafka\.{re.escape(name)}: refused: ", done.stderr), done

@@ -112,7 +112,8 @@ def test_a_record_under_another_key(oracle: Oracle, topic: Topic) -> None:
 
 
 def test_it_reads_on_while_brokers_come_and_go() -> None:
-    with Kafka(brokers=3, auto_create=False) as kafka:
+    soon = {"broker.session.timeout.ms": "3000", "broker.heartbeat.interval.ms": "500"}
+    with Kafka(brokers=3, auto_create=False, settings=soon) as kafka:
         kafka.create_topic("there", partitions=2)
         with Oracle(kafka.bootstrap) as oracle:
             # Idempotent, since requests to the broker that stands still are sent again.

@@ -20,7 +20,7 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_sql_runs(postgres: Postgres, db: str) -> None:
-    grants, event = blocks("sql")
+    grants, event, decoding = blocks("sql")
     connection = postgres.connect(db)
     with connection, connection.cursor() as cursor:
         for role in ("shop", "relay"):
@@ -41,6 +41,10 @@ def test_the_sql_runs(postgres: Postgres, db: str) -> None:
         ]
         cursor.execute("DELETE FROM outbox")
         cursor.execute("UPDATE outbox_lease SET epoch = epoch")
+        cursor.execute("RESET ROLE")
+        cursor.execute(decoding)
+        cursor.execute("SELECT tablename FROM pg_publication_tables WHERE pubname = 'outbox_relay'")
+        assert cursor.fetchall() == [("outbox",)]
     connection.close()
 
 
