@@ -96,6 +96,18 @@ class Bench:
                     self.producer(topic, records, 200, rate)
                     watch.result()
 
+    @contextlib.contextmanager
+    def logical(self) -> Iterator[None]:
+        """Meanwhile the server is one of wal_level=logical."""
+        usual = self.postgres, self.db
+        with Postgres({**POSTGRES, "wal_level": "logical"}, fsync=True) as self.postgres:
+            self.db = self.postgres.createdb()
+            self.sql("CREATE PUBLICATION outbox_relay FOR TABLE outbox WITH (publish = 'insert')")
+            try:
+                yield
+            finally:
+                self.postgres, self.db = usual
+
     # -- PostgreSQL ------------------------------------------------------------------------------
 
     def sql(self, text: str) -> str:
@@ -133,7 +145,7 @@ class Bench:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=seconds * 4 + 30,
+            timeout=max(seconds * 4 + 30, 300),
             check=False,
         )
         tps = re.search(r"^tps = ([\d.]+)", done.stdout, re.MULTILINE)

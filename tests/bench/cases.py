@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import time
 from dataclasses import dataclass
 
 from bench import Bench, cpu_us, median, memory_kib, quantile, wait_acknowledged
+from support.wait import wait_for
 
 # One event as a service writes it; :t is for watch_topic, in microseconds.
 INSERT = (
@@ -106,12 +108,16 @@ def drain_lines(events: int, size: int, runs: dict[str, list[dict[str, float]]])
 # -- latency ----------------------------------------------------------------------------------------
 
 
-def latency_once(bench: Bench, rate: int, seconds: float) -> dict[str, float]:
+def latency_once(
+    bench: Bench, rate: int, seconds: float, settings: dict[str, object] | None = None
+) -> dict[str, float]:
     """One-row transactions of 8 connections, from their clock to the consumer's (the same one)."""
     clients = 8
     count = bench.transactions(seconds, clients, rate)
-    with bench.topic() as (kind, topic), bench.relay() as relay:
+    with bench.topic() as (kind, topic), bench.relay(settings) as relay:
         relay.wait_ready()
+        if settings:
+            wait_for(lambda: relay.status()["source"]["mode"] == "wal", "the stream", 30)
         with bench.watch(topic, count, skip_s=1, timeout_s=seconds * 3 + 30) as watch:
             cpu = cpu_us(relay.process.pid)
             wrote = bench.pgbench(INSERT.format(kind=kind), seconds, clients, 1, rate)
@@ -280,4 +286,84 @@ def start(bench: Bench) -> list[Line]:
     ]
 
 
-CASES = {"drain": drain, "latency": latency, "writers": writers, "idle": idle, "start": start}
+# -- wal --------------------------------------------------------------------------------------------
+
+
+def decode_once(bench: Bench) -> float:
+    """Seconds that pg_recvlogical takes for what the slot `peer` has waiting, thrown away."""
+    end = bench.sql("SELECT pg_current_wal_flush_lsn()")
+    begin = time.monotonic()
+    subprocess.run(
+        [bench.postgres.bin / "pg_recvlogical", "-d", bench.postgres.uri(bench.db), "--slot=peer"]
+        + ["--start", "--no-loop", "-f", "/dev/null", f"--endpos={end}", "-o", "proto_version=1"]
+        + ["-o", "publication_names=outbox_relay", "-o", "binary=true"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=300,
+        check=True,
+    )
+    return time.monotonic() - begin
+
+
+def wal_once(bench: Bench, events: int, each: int) -> dict[str, float]:
+    """The relay streams, and stands still while so many rows a transaction are committed; from its
+    going on until all of them are acknowledged. Then the same WAL through pg_recvlogical."""
+    bench.sql("SELECT pg_create_logical_replication_slot('peer', 'pgoutput')")
+    try:
+        with bench.topic() as (kind, _), bench.relay(
+            {"source.mode": "wal", "lease.ttl_ms": 600000}
+        ) as relay:
+            wait_for(lambda: relay.status()["source"]["mode"] == "wal", "the stream", 30)
+            first = int(bench.pgbench(INSERT.format(kind=kind), 1, 1, 1, 100)["count"])
+            wait_acknowledged(relay, first, 30)
+            relay.pause()
+            if each == 1:
+                bench.sql("ALTER SYSTEM SET synchronous_commit = off")
+                bench.sql("SELECT pg_reload_conf()")
+                bench.pgbench(INSERT.format(kind=kind), events / 1e9, 8, 2, int(1e9))
+                bench.sql("ALTER SYSTEM RESET synchronous_commit")
+                bench.sql("SELECT pg_reload_conf()")
+            else:
+                bench.sql(
+                    "INSERT INTO outbox (aggregatetype, aggregateid, type, payload)"
+                    f" SELECT '{kind}', 'key-' || n % 10000, 'Tested',"
+                    " ('{\"n\":' || n || ',\"pad\":\"' || repeat('x', 170) || '\"}')::json"
+                    f" FROM generate_series(1, {events}) n"
+                )
+            bench.sql("CHECKPOINT")
+            cpu = cpu_us(relay.process.pid)
+            begin = time.monotonic()
+            relay.resume()
+            seconds = wait_acknowledged(relay, first + events, 300) - begin
+            cpu = cpu_us(relay.process.pid) - cpu
+        peer = decode_once(bench)
+    finally:
+        bench.sql("SELECT pg_drop_replication_slot('peer')")
+    bench.empty()
+    return {"rate": events / seconds, "peer": events / peer, "cpu": cpu / events}
+
+
+def wal(bench: Bench) -> list[Line]:
+    rounds = 1 if bench.quick else 3
+    lines = []
+    with bench.logical():
+        for events, each in ((32_000 if bench.quick else 320_000, 1), (100_000 if bench.quick else 1_000_000, 0)):
+            runs = [wal_once(bench, events, each or events) for _ in range(rounds)]
+            what = f"{events:,} " + ("one-row transactions" if each == 1 else "rows of one transaction")
+            line = Line("wal", what, median([r["rate"] for r in runs]), "events/s", "pg_recvlogical")
+            line.peer_value = median([r["peer"] for r in runs])
+            line.ratio = median([r["rate"] / r["peer"] for r in runs])
+            line.goal, line.met = ">= 0.9", line.ratio >= 0.9
+            value = median([r["cpu"] for r in runs])
+            lines += [line, Line("wal", f"{what}: CPU", value, "us/event", goal="<= 5 us", met=value <= 5)]
+        seconds = 3.0 if bench.quick else 15.0
+        runs = [latency_once(bench, 1000, seconds, {"source.mode": "wal"}) for _ in range(2)]
+        for name, goal in (("p50", 3.0), ("p99", 10.0)):
+            value = median([r[name] for r in runs])
+            line = Line("wal", f"1,000 ev/s, to the consumer: {name}", value, "ms")
+            line.goal, line.met = f"<= {goal:.0f} ms", value <= goal
+            lines.append(line)
+    return lines
+
+
+CASES = {"drain": drain, "latency": latency, "writers": writers, "idle": idle, "start": start, "wal": wal}
