@@ -7,7 +7,7 @@ packages_build=(build-essential cmake ninja-build pkg-config libpq-dev librdkafk
 packages_servers=(postgresql default-jre-headless maven kcat curl ca-certificates)
 packages_tests=(clang clang-format clang-tidy libclang-rt-14-dev libcmocka-dev python3
     python3-pytest python3-pytest-xdist python3-psycopg2 python3-confluent-kafka prometheus
-    shellcheck iproute2)
+    pgbouncer shellcheck iproute2)
 
 # packages_missing NAME...: those that are not installed, one a line.
 packages_missing() {
@@ -36,6 +36,10 @@ packages_install() {
         -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 --no-install-recommends)
     { "${apt[@]}" update && "${apt[@]}" install "$@"; } </dev/null >>"$log" 2>&1 ||
         fail "apt-get could not install: $*" "$log"
+    # It comes with a service, which nobody here uses. (Where none may be started none runs.)
+    [[ " $* " != *' pgbouncer '* ]] ||
+        "${root[@]}" sh -c 'invoke-rc.d pgbouncer stop; update-rc.d pgbouncer disable' \
+            </dev/null >>"$log" 2>&1 || :
 }
 
 # packages_need LOG NAME...: a step that installs those which are missing; none, no step.

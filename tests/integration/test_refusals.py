@@ -134,7 +134,7 @@ def test_a_wrong_password_is_not_shown_and_tried_again(
 
 WRONG_SETTINGS = [
     ({"window.events": "many"}, r"OUTBOX_WINDOW_EVENTS"),
-    ({"source.mode": "wal"}, r"OUTBOX_SOURCE_MODE"),
+    ({"source.mode": "poll"}, r"OUTBOX_SOURCE_MODE"),
     ({"source.table": "outbox; DROP TABLE outbox"}, r"OUTBOX_SOURCE_TABLE"),
     ({"ack.mode": "forget"}, r"OUTBOX_ACK_MODE.*delete.*mark"),
     ({"failure.policy": "park"}, r"OUTBOX_FAILURE_POLICY.*halt"),
