@@ -11,7 +11,8 @@
 #define US_PER_S INT64_C(1000000)
 
 /* Between PostgreSQL's epoch, 2000-01-01, and 1970. */
-static const int64_t epoch_days = 10957;
+#define EPOCH_DAYS INT64_C(10957)
+static const int64_t epoch_us = EPOCH_DAYS * DAY_S * US_PER_S;
 
 /* By pg_type.dat. Each has a send function that pg_bytes and the others know. */
 static const struct pg_type types[] = {
@@ -186,11 +187,14 @@ bool pg_bytes(const struct pg_value *v, struct buf *scratch, struct slice *ret)
 
 int64_t pg_time_to_unix(int64_t us)
 {
-    const int64_t epoch_us = epoch_days * DAY_S * US_PER_S;
-
     if (us == INT64_MIN || us == INT64_MAX)
         return us; /* -infinity, infinity */
     return us > INT64_MAX - epoch_us ? EVENT_TIME_MAX : us + epoch_us;
+}
+
+int64_t pg_time_of_unix(int64_t us)
+{
+    return us - epoch_us;
 }
 
 /* Days since 1970-01-01 in the proleptic Gregorian calendar, year 0 being 1 BC. Years are counted
@@ -241,7 +245,7 @@ static int64_t date(struct reader *r, bool bc)
     expect(r, '-');
     month = number(r, 2, 2, 1, 12);
     expect(r, '-');
-    return days_of(bc ? 1 - year : year, month, number(r, 2, 2, 1, 31)) - epoch_days;
+    return days_of(bc ? 1 - year : year, month, number(r, 2, 2, 1, 31)) - EPOCH_DAYS;
 }
 
 /* ":34:56", or as many of the two as there are, in seconds. */

@@ -55,7 +55,9 @@ bool pg_bytes(const struct pg_value *v, struct buf *scratch, struct slice *ret);
 
 /* What has to be there with this length, else the reader has failed. */
 struct reader pg_fixed(struct slice s, size_t len);
+/* Microseconds since 2000 to microseconds since 1970, and back. */
 int64_t pg_time_to_unix(int64_t us);
+int64_t pg_time_of_unix(int64_t us);
 bool pg_digits(struct slice s, int64_t *ret);
 
 #endif

@@ -1,6 +1,7 @@
 #include "postgres/wal_source.h"
 
 #include "base/clock.h"
+#include "postgres/pg_value.h"
 #include "postgres/pgoutput.h"
 
 #include <inttypes.h>
@@ -15,9 +16,6 @@ static const uint64_t feedback_ms = 100;
 static const int64_t feedback_idle_ms = 1000;
 /* A slot waits for every transaction that runs when it is asked for. */
 static const int64_t make_timeout_ms = INT64_C(30) * 24 * 3600 * 1000;
-
-/* Microseconds between PostgreSQL's epoch, 2000-01-01, and 1970. */
-static const int64_t epoch_us = INT64_C(946684800000000);
 
 enum wal_state {
     WAL_OFF,
@@ -130,7 +128,7 @@ static void tell(struct wal_source *w, bool answer)
     buf_u64(&b, w->received);
     buf_u64(&b, w->confirmed);
     buf_u64(&b, w->confirmed);
-    buf_u64(&b, (uint64_t)(clock_wall_ms() * 1000 - epoch_us));
+    buf_u64(&b, (uint64_t)pg_time_of_unix(clock_wall_ms() * 1000));
     buf_append(&b, &wish, 1);
     if (!b.failed) /* else the next one comes soon */
         pg_conn_stream_send(w->conn, b.data, b.len);
