@@ -32,7 +32,8 @@ def test_stands_still(scene: Scene) -> None:
     assert relay.metric("producer_rebuilds_total") == 0
 
 
-def test_killed(scene: Scene) -> None:
+@pytest.mark.parametrize("ack_mode", ["delete"])
+def test_killed(scene: Scene, ack_mode: str) -> None:
     rounds = 3
     relay = scene.relay().wait_ready()
     with scene.load(pause_s=0.02):

@@ -6,6 +6,7 @@ import pathlib
 import signal
 import time
 
+import pytest
 from support.scene import WINDOW, Scene
 
 
@@ -29,7 +30,8 @@ def test_stop_with_kafka_away_ends_in_time(scene: Scene) -> None:
     scene.judge(max_duplicates=50)
 
 
-def test_stop_with_kafka_and_nothing_in_flight_is_quick(scene: Scene) -> None:
+@pytest.mark.parametrize("ack_mode", ["delete"])
+def test_stop_with_kafka_and_nothing_in_flight_is_quick(scene: Scene, ack_mode: str) -> None:
     scene.kafka.kill()
     relay = scene.relay()
     relay.wait_log("Kafka cannot be reached")
@@ -43,7 +45,8 @@ def test_stop_with_kafka_and_nothing_in_flight_is_quick(scene: Scene) -> None:
     scene.judge()
 
 
-def test_stop_with_postgresql_away_ends(scene: Scene) -> None:
+@pytest.mark.parametrize("ack_mode", ["delete"])
+def test_stop_with_postgresql_away_ends(scene: Scene, ack_mode: str) -> None:
     """Delivered but not acknowledged: it may be published again, and nothing is lost."""
     relay = scene.relay({"shutdown.timeout_ms": 1500}).wait_ready()
     with scene.load():
@@ -58,7 +61,8 @@ def test_stop_with_postgresql_away_ends(scene: Scene) -> None:
     scene.judge(max_duplicates=WINDOW)
 
 
-def test_a_second_signal_ends_at_once(scene: Scene) -> None:
+@pytest.mark.parametrize("ack_mode", ["delete"])
+def test_a_second_signal_ends_at_once(scene: Scene, ack_mode: str) -> None:
     relay = scene.relay({"shutdown.timeout_ms": 60000}).wait_ready()
     scene.write(10)
     scene.oracle.wait(20)

@@ -109,38 +109,3 @@ def test_a_record_under_another_key(oracle: Oracle, topic: Topic) -> None:
     oracle.wait(30)
     with pytest.raises(AssertionError, match=r"MISPLACED: 1\n.*belongs to .* key 'k'"):
         oracle.verify()
-
-
-def test_it_reads_on_while_brokers_come_and_go() -> None:
-    soon = {"broker.session.timeout.ms": "3000", "broker.heartbeat.interval.ms": "500"}
-    with Kafka(brokers=3, auto_create=False, settings=soon) as kafka:
-        kafka.create_topic("there", partitions=2)
-        with Oracle(kafka.bootstrap) as oracle:
-            # Idempotent, since requests to the broker that stands still are sent again.
-            producer = Producer(
-                {
-                    "bootstrap.servers": kafka.bootstrap,
-                    "enable.idempotence": True,
-                    "socket.timeout.ms": 3000,
-                }
-            )
-
-            def put() -> None:
-                event_id = str(uuid.uuid4())
-                oracle.committed(event_id, "there", KEY)
-                producer.produce("there", b"", KEY.encode(), headers=[("id", event_id.encode())])
-                assert producer.flush(60) == 0
-                oracle.wait(60)
-
-            put()
-            kafka.kill(0)
-            put()
-            kafka.start(0)
-            kafka.pause(1)
-            put()
-            kafka.resume(1)
-            kafka.stop(2)
-            put()
-            oracle.verify()
-        kafka.start(2)
-        kafka.delete_topic("there")
