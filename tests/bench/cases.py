@@ -313,6 +313,7 @@ def wal_once(bench: Bench, events: int, each: int) -> dict[str, float]:
         with bench.topic() as (kind, _), bench.relay(
             {"source.mode": "wal", "lease.ttl_ms": 600000}
         ) as relay:
+            relay.wait_ready()
             wait_for(lambda: relay.status()["source"]["mode"] == "wal", "the stream", 30)
             first = int(bench.pgbench(INSERT.format(kind=kind), 1, 1, 1, 100)["count"])
             wait_acknowledged(relay, first, 30)
