@@ -2,6 +2,7 @@
 
 #include "core/event.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* Those of lower oids are PostgreSQL's own. */
@@ -323,4 +324,20 @@ bool pg_time(const struct pg_value *v, int64_t *ret)
         return true;
     }
     return time_of_text(v->bytes, ret);
+}
+
+bool pg_lsn(const char *text, uint64_t *ret)
+{
+    char *end;
+    unsigned long high = strtoul(text, &end, 16);
+    unsigned long low;
+
+    if (end == text || *end != '/' || high > UINT32_MAX)
+        return false;
+    text = end + 1;
+    low = strtoul(text, &end, 16);
+    if (end == text || *end != '\0' || low > UINT32_MAX)
+        return false;
+    *ret = (uint64_t)high << 32 | low;
+    return true;
 }

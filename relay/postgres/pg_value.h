@@ -59,5 +59,7 @@ struct reader pg_fixed(struct slice s, size_t len);
 int64_t pg_time_to_unix(int64_t us);
 int64_t pg_time_of_unix(int64_t us);
 bool pg_digits(struct slice s, int64_t *ret);
+/* A position in the log as it is printed, two numbers in hex: "16/B374D848". */
+bool pg_lsn(const char *text, uint64_t *ret);
 
 #endif

@@ -301,12 +301,10 @@ void wal_source_start(struct wal_source *w)
 static void on_created(void *arg, const PGresult *res, const struct err *why)
 {
     struct wal_source *w = arg;
-    unsigned high = 0;
-    unsigned low = 0;
     struct err err;
 
-    if (why == NULL && (PQntuples(res) != 1 || PQnfields(res) < 3 ||
-                        sscanf(PQgetvalue(res, 0, 1), "%X/%X", &high, &low) != 2)) {
+    if (why == NULL &&
+        (PQntuples(res) != 1 || PQnfields(res) < 3 || !pg_lsn(PQgetvalue(res, 0, 1), &w->start))) {
         (void)err_set(&err, ERR_PROTOCOL,
                       "the answer to CREATE_REPLICATION_SLOT has another shape");
         why = &err;
@@ -315,7 +313,6 @@ static void on_created(void *arg, const PGresult *res, const struct err *why)
         lose(w, why);
         return;
     }
-    w->start = (uint64_t)high << 32 | low;
     w->state = WAL_IMPORTING;
     wal_slot_import(w->slot, PQgetvalue(res, 0, 2));
 }

@@ -218,11 +218,28 @@ static void no_times(void **state)
     }
 }
 
+static void positions(void **state)
+{
+    static const char *const wrong[] = {"",      "/",           "1/",          "/1",  "1",
+                                        "1/1/1", "100000000/0", "0/100000000", "x/1", "1/1 "};
+    uint64_t lsn = 0;
+
+    (void)state;
+    assert_true(pg_lsn("16/B374D848", &lsn));
+    assert_int_equal(lsn, UINT64_C(0x16B374D848));
+    assert_true(pg_lsn("FFFFFFFF/FFFFFFFF", &lsn));
+    assert_true(lsn == UINT64_MAX);
+    for (size_t i = 0; i < LENGTH(wrong); i++)
+        if (pg_lsn(wrong[i], &lsn))
+            fail_msg("%s", wrong[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(integers), cmocka_unit_test(transaction_ids), cmocka_unit_test(uuids),
-        cmocka_unit_test(hex),      cmocka_unit_test(times),           cmocka_unit_test(no_times),
+        cmocka_unit_test(integers),  cmocka_unit_test(transaction_ids), cmocka_unit_test(uuids),
+        cmocka_unit_test(hex),       cmocka_unit_test(times),           cmocka_unit_test(no_times),
+        cmocka_unit_test(positions),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
