@@ -64,10 +64,10 @@ static enum delivery class_of(const struct err *err)
     }
 }
 
-static void put(struct relay *r, int64_t now, const struct record *record,
-                const struct pipeline_row *row, uint64_t tag)
+static struct sink_record sink_record_of(const struct record *record,
+                                         const struct pipeline_row *row, uint64_t tag)
 {
-    struct sink_record out = {
+    return (struct sink_record){
         .tag = tag,
         .topic = row->item.topic,
         .partition = record->partition,
@@ -77,6 +77,12 @@ static void put(struct relay *r, int64_t now, const struct record *record,
         .headers = record->headers,
         .nheaders = record->nheaders,
     };
+}
+
+static void put(struct relay *r, int64_t now, const struct record *record,
+                const struct pipeline_row *row, uint64_t tag)
+{
+    struct sink_record out = sink_record_of(record, row, tag);
     struct err err;
 
     if (!sink_takes(r->sink, &out)) {
@@ -117,6 +123,14 @@ bool relay_put(struct relay *r, const struct event *event, bool streamed)
     row.item.bytes = record.bytes;
     row.item.created_us = event->created_us;
     memcpy(row.item.id, event->id, sizeof row.item.id);
+    if (streamed && !row.invalid) {
+        struct sink_record out = sink_record_of(&record, &row, 0);
+
+        /* The stream waits: to read it again from the table would give up the order of commits. A
+         * report lets it go on. */
+        if (!sink_takes(r->sink, &out))
+            return false;
+    }
     switch (streamed ? pipeline_stream_row(r->pipeline, now, &row, &tag, &err)
                      : pipeline_row(r->pipeline, now, &row, &tag, &err)) {
     case VERDICT_PUT:

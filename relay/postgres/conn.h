@@ -90,7 +90,8 @@ void pg_conn_execute(struct pg_conn *c, const char *name, int n, const char *con
  * result. timeout_ms as pg_conn_query. */
 void pg_conn_command(struct pg_conn *c, const char *text, int64_t timeout_ms, pg_result_fn done,
                      void *arg);
-/* To the server, while START_REPLICATION streams, which pg_conn_copy sends as well. */
+/* To the server, while START_REPLICATION streams, which pg_conn_copy sends as well. Dropped as long
+ * as the server has not begun to. */
 void pg_conn_stream_send(struct pg_conn *c, const void *data, size_t len);
 /* Reads no further for now: the server's own buffers fill, and its deadline is not ours to judge.
  */

@@ -238,9 +238,11 @@ void pg_conn_command(struct pg_conn *c, const char *text, int64_t timeout_ms, pg
 
 void pg_conn_stream_send(struct pg_conn *c, const void *data, size_t len)
 {
+    const struct request *r = c->head;
     int rc;
 
-    if (c->state != CONN_UP || c->lost)
+    if (c->state != CONN_UP || c->lost || r == NULL || r->last == NULL ||
+        PQresultStatus(r->last) != PGRES_COPY_BOTH)
         return;
     rc = PQputCopyData(c->pq, data, (int)len);
     if (rc > 0)

@@ -6,6 +6,9 @@
 #include <string.h>
 
 static const int64_t lock_timeout_ms = 5000;
+/* With every fifth asking for the gauges it is looked whether the publication is still fit: what it
+ * leaves out is not streamed, and nothing else tells. */
+static const uint32_t gauges_a_look = 5;
 
 struct wal_slot {
     struct pg_conn *conn;
@@ -16,6 +19,8 @@ struct wal_slot {
     char session[48];
     char name[64];
     bool up;
+    bool ready;
+    uint32_t gauges; /* since then */
     bool asking;
     bool failed;
     struct wal_slot_callbacks callbacks;
@@ -146,10 +151,12 @@ static void cleared(void *arg, const PGresult *res, const struct err *why)
     struct wal_slot *s = arg;
 
     (void)res;
-    if (why != NULL)
+    if (why != NULL) {
         fail(s, why);
-    else if (!s->closing)
+    } else if (!s->closing) {
+        s->ready = true;
         s->callbacks.on_ready(s->arg);
+    }
 }
 
 static void clear(struct wal_slot *s)
@@ -194,6 +201,11 @@ static void looked_at(void *arg, const PGresult *res, const struct err *why)
 
     if (s->closing)
         return;
+    if (s->ready) { /* that it could not look is no reason to give up what flows */
+        if (why == NULL && check_publication(s, res, &err) != 0)
+            fail(s, &err);
+        return;
+    }
     if (why != NULL) {
         fail(s, why);
         return;
@@ -321,6 +333,8 @@ static void gauged(void *arg, const PGresult *res, const struct err *why)
     gauges.behind = strtoll(PQgetvalue(res, 0, 1), NULL, 10);
     s->oldest = strtoull(PQgetvalue(res, 0, 2), NULL, 10);
     (void)snprintf(gauges.blocker, sizeof gauges.blocker, "%s", PQgetvalue(res, 0, 3));
+    if (s->ready && ++s->gauges % gauges_a_look == 0)
+        look(s);
     s->callbacks.on_gauges(s->arg, &gauges);
 }
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Callable, Iterator
 
 import pytest
+from support.kafka import Kafka
 from support.oracle import Oracle
 from support.postgres import Postgres
 from support.relay import Relay
 from support.outbox import Outbox
+from support.wal import SERVER, WalScene
 
 
 @pytest.fixture(params=["delete", "mark"])
@@ -45,3 +48,18 @@ def outbox_on(
     yield make
     for each in made:
         each.close()
+
+
+@pytest.fixture(scope="session")
+def wal_server() -> Iterator[Postgres]:
+    """One that decodes, shared: a test that stops or settings-changes a server makes its own."""
+    with Postgres(SERVER) as server:
+        yield server
+
+
+@pytest.fixture
+def wal(wal_server: Postgres, kafka: Kafka, tmp_path: pathlib.Path) -> Iterator[WalScene]:
+    """An outbox there, whose rows are deleted unless the test sets its ack_mode."""
+    made = WalScene(wal_server, kafka, tmp_path)
+    yield made
+    made.close()

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import pathlib
-import re
-import subprocess
 from collections.abc import Iterator
 
 import pytest
 from support.kafka import Kafka
 from support.oracle import Oracle
-from support.relay import REPOSITORY, Relay
+from support.relay import release_binary
 from support.outbox import Outbox
 
 
@@ -70,24 +67,6 @@ def test_starts_with_many_waiting(outbox: Outbox, ack_mode: str) -> None:
     outbox.settle(120)
 
 
-def release_binary() -> pathlib.Path:
-    """What is measured carries no sanitizer."""
-    path = REPOSITORY / "build" / "release" / "outbox-relay"
-    if not path.exists():
-        for step in (["--preset", "release"], ["--build", "--preset", "release"]):
-            done = subprocess.run(
-                ["cmake", *step], cwd=REPOSITORY, capture_output=True, text=True, check=False
-            )
-            assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
-    return path
-
-
-def peak_kib(relay: Relay) -> int:
-    """The most memory that it ever had resident."""
-    status = pathlib.Path(f"/proc/{relay.process.pid}/status").read_text()
-    return int(re.search(r"^VmHWM:\s+(\d+)", status, re.MULTILINE)[1])
-
-
 @pytest.mark.parametrize("size", [200, 1000])
 def test_400000_events_in_one_transaction_in_160_mb(
     outbox: Outbox, size: int, monkeypatch: pytest.MonkeyPatch
@@ -99,5 +78,5 @@ def test_400000_events_in_one_transaction_in_160_mb(
     bulk.commit()
     outbox.committed(events)
     outbox.settle(120)
-    peak = peak_kib(relay)
+    peak = relay.peak_rss_kib()
     assert peak < 160 * 1024, f"{peak / 1024:.0f} MiB were resident"

@@ -38,6 +38,18 @@ def binary() -> pathlib.Path:
     return pathlib.Path(os.environ.get("OUTBOX_RELAY_BIN", DEFAULT_BINARY))
 
 
+def release_binary() -> pathlib.Path:
+    """Built if it is not there yet. What is measured carries no sanitizer."""
+    path = REPOSITORY / "build" / "release" / "outbox-relay"
+    if not path.exists():
+        for step in (["--preset", "release"], ["--build", "--preset", "release"]):
+            done = subprocess.run(
+                ["cmake", *step], cwd=REPOSITORY, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    return path
+
+
 def environment(settings: Mapping[str, Any]) -> dict[str, str]:
     """source.poll_interval_ms -> OUTBOX_SOURCE_POLL_INTERVAL_MS, over an environment that holds
     neither settings of ours nor a server of libpq's."""
@@ -219,5 +231,12 @@ class Relay:
 
     def rss_kib(self) -> int:
         """Its resident memory."""
+        return self._memory_kib("VmRSS")
+
+    def peak_rss_kib(self) -> int:
+        """The most memory that it ever had resident."""
+        return self._memory_kib("VmHWM")
+
+    def _memory_kib(self, what: str) -> int:
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"^VmRSS:\s+(\d+)", status, re.MULTILINE)[1])
+        return int(re.search(rf"^{what}:\s+(\d+)", status, re.MULTILINE)[1])

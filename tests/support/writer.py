@@ -157,7 +157,7 @@ class Load:
                     key = f"key-{(turn * 7919 + number) % self._keys}"
                     pending = self._write(connection, key, turn)
                     if pending is not None:
-                        connection.commit()
+                        self._commit(connection, turn)
                         self._count(*pending, committed=True)
                         pending = None
                     if self._pause_s:
@@ -189,6 +189,9 @@ class Load:
                 return None
             cursor.execute("INSERT INTO written (id) VALUES (%s)", (event_id,))
         return event_id, key, version
+
+    def _commit(self, connection: Any, turn: int) -> None:
+        connection.commit()
 
     def _resolve(self, connection: Any, event_id: str, key: str, version: int) -> None:
         with connection, connection.cursor() as cursor:
