@@ -251,6 +251,7 @@ void relay_put(struct sim *s, struct relay *r, uint64_t tag, uint32_t row, uint3
     sim_note(s, stream == 0 ? " put" : " put from the stream", row, v->seq, (int64_t)(tag >> 48));
     check_put(s, r, row, stream);
     r->slot_tags[tag & 4095] = tag;
+    v->put_tag = tag;
     if (!broker_takes(s, r, key_topic(v->key), &why)) {
         if (v->put_by == relay_index(s, r))
             v->put_by = NOBODY;
@@ -298,7 +299,8 @@ void relay_report(struct sim *s, struct relay *r, uint64_t tag, uint32_t index, 
     struct ledger_item item;
     struct row *row = &s->srv.rows[index];
 
-    if (row->put_by == relay_index(s, r) && row->owner_gen == r->gen) {
+    /* Of an earlier put of the row, given up since, it says nothing that anybody remembers. */
+    if (row->put_by == relay_index(s, r) && row->owner_gen == r->gen && row->put_tag == tag) {
         if (what == DELIVERY_OK)
             row->put_reported = true;
         else

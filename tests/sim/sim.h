@@ -116,6 +116,7 @@ struct row {
     uint8_t state;
     uint8_t persisted; /* copies in Kafka, at most 255 */
     int8_t put_by;     /* the relay whose put still counts, or NOBODY */
+    uint64_t put_tag;  /* of that put */
     bool put_reported;
     bool committed; /* ever: its commit was in the log */
     bool waived;    /* the application, or its server, took it back: publishing is not owed */
