@@ -93,6 +93,12 @@ bool cursor_page_end(struct cursor *c, bool exhausted)
     return true;
 }
 
+void cursor_restore(struct cursor *c)
+{
+    if (snapshot_is_set(&c->before))
+        snapshot_swap(&c->since, &c->before);
+}
+
 bool cursor_is_stray(const struct cursor *c, uint64_t xid)
 {
     if (c->kind != READ_START || !c->opened || !snapshot_is_set(&c->before))

@@ -70,6 +70,9 @@ void cursor_advance(struct cursor *c, int64_t seq);
  * true when that ended the round: everything visible in the round's snapshot has been read. */
 bool cursor_page_end(struct cursor *c, bool exhausted);
 
+/* The difference begins again where it would have before this start, whose round is complete. */
+void cursor_restore(struct cursor *c);
+
 /* True for a row of a start's page that no difference would have brought: its xid had ended before
  * the last complete round, or is running here or has not begun, so that it is not the row's own. */
 bool cursor_is_stray(const struct cursor *c, uint64_t xid);

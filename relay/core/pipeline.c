@@ -398,6 +398,7 @@ enum verdict pipeline_row(struct pipeline *p, int64_t now, const struct pipeline
                           uint64_t *ret_tag, struct err *err)
 {
     enum verdict v;
+    bool stray;
 
     if (p->cut || p->start_over || !p->reading || p->stopping != STOP_NONE || !p->owned ||
         p->sink != SINK_READY)
@@ -410,10 +411,12 @@ enum verdict pipeline_row(struct pipeline *p, int64_t now, const struct pipeline
         return v;
     }
     cursor_advance(&p->cursor, row->item.seq);
-    if (v == VERDICT_SKIP)
-        return v;
+    stray = p->sweeping && cursor_is_stray(&p->cursor, row->xid);
+    /* What is no stray will be streamed, in the order of commits. */
+    if (v == VERDICT_SKIP || (p->sweeping && p->stream == STREAM_ON && !stray))
+        return VERDICT_SKIP;
     if (v == VERDICT_PUT) {
-        p->strays += p->sweeping && cursor_is_stray(&p->cursor, row->xid);
+        p->strays += stray;
         p->found++;
     }
     return pipeline_take(p, now, &row->item, v, ret_tag);
@@ -440,8 +443,9 @@ void pipeline_read_end(struct pipeline *p, int64_t now, uint32_t rows, bool ok)
     p->caught_up = true;
     sleeper_read_done(&p->sleeper, now, p->found);
     p->found = 0;
-    if (p->sweeping)
-        p->sweeping = false;
+    if (p->sweeping && p->stream == STREAM_ON)
+        cursor_restore(&p->cursor); /* what it has passed over is still to be streamed */
+    p->sweeping = false;
     pipeline_stream_round(p);
     if (p->stream != STREAM_ON && now - p->swept_at >= p->options.sweep_interval_ms)
         sweep(p);
