@@ -31,6 +31,7 @@ void cursor_free(struct cursor *c)
     snapshot_free(&c->since);
     snapshot_free(&c->until);
     snapshot_free(&c->before);
+    snapshot_free(&c->swept);
 }
 
 void cursor_next(const struct cursor *c, uint32_t limit, struct read_request *ret)
@@ -93,10 +94,22 @@ bool cursor_page_end(struct cursor *c, bool exhausted)
     return true;
 }
 
-void cursor_restore(struct cursor *c)
+void cursor_sweep_begin(struct cursor *c)
 {
-    if (snapshot_is_set(&c->before))
-        snapshot_swap(&c->since, &c->before);
+    cursor_start_over(c);
+    if (snapshot_is_set(&c->swept))
+        snapshot_swap(&c->before, &c->swept);
+}
+
+void cursor_sweep_end(struct cursor *c)
+{
+    snapshot_swap(&c->swept, &c->since);
+    snapshot_swap(&c->since, &c->before);
+}
+
+void cursor_sweep_forget(struct cursor *c)
+{
+    snapshot_clear(&c->swept);
 }
 
 bool cursor_is_stray(const struct cursor *c, uint64_t xid)

@@ -50,6 +50,7 @@ struct cursor {
     struct snapshot until;
     struct snapshot
         before; /* of the last complete round before this start: what a sweep compares with */
+    struct snapshot swept; /* what the last sweep saw */
 };
 
 /* A zeroed struct, then cursor_start_over. */
@@ -70,8 +71,15 @@ void cursor_advance(struct cursor *c, int64_t seq);
  * true when that ended the round: everything visible in the round's snapshot has been read. */
 bool cursor_page_end(struct cursor *c, bool exhausted);
 
-/* The difference begins again where it would have before this start, whose round is complete. */
-void cursor_restore(struct cursor *c);
+/*
+ * A start that is a sweep while rows are streamed: it is to bring what the sweep before it saw, or
+ * for the first one the last round; what has come since is still to be streamed. Its end, when its
+ * round is complete: up to there all has been read, and the next one goes on from what this one
+ * saw. Any other complete round begins that anew.
+ */
+void cursor_sweep_begin(struct cursor *c);
+void cursor_sweep_end(struct cursor *c);
+void cursor_sweep_forget(struct cursor *c);
 
 /* True for a row of a start's page that no difference would have brought: its xid had ended before
  * the last complete round, or is running here or has not begun, so that it is not the row's own. */

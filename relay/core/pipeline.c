@@ -188,7 +188,10 @@ static void sweep(struct pipeline *p)
 static void begin_read(struct pipeline *p, int64_t now, struct action *ret)
 {
     if (p->start_over) {
-        cursor_start_over(&p->cursor);
+        if (p->sweeping && p->stream == STREAM_ON)
+            cursor_sweep_begin(&p->cursor);
+        else
+            cursor_start_over(&p->cursor);
         topics_release(&p->topics);
         p->start_over = false;
         p->swept_at = now;
@@ -444,7 +447,9 @@ void pipeline_read_end(struct pipeline *p, int64_t now, uint32_t rows, bool ok)
     sleeper_read_done(&p->sleeper, now, p->found);
     p->found = 0;
     if (p->sweeping && p->stream == STREAM_ON)
-        cursor_restore(&p->cursor); /* what it has passed over is still to be streamed */
+        cursor_sweep_end(&p->cursor);
+    else
+        cursor_sweep_forget(&p->cursor);
     p->sweeping = false;
     pipeline_stream_round(p);
     if (p->stream != STREAM_ON && now - p->swept_at >= p->options.sweep_interval_ms)

@@ -233,6 +233,17 @@ static void a_sweep_stops_it_for_its_own_round_only(void **state)
     pipeline_stream_begin(f->p, 16);
     (void)streamed(f, 3); /* it keeps its place among what commits */
     assert_int_equal(next(f), ACTION_NONE);
+    /* What the last one saw should have been streamed by now. */
+    f->now = f->read_over_at + options.stream_sweep_interval_ms;
+    assert_int_equal(next(f), ACTION_READ);
+    header(f, "18:18:", 4);
+    fresh = row_of(4);
+    fresh.xid = 16;
+    assert_int_equal(pipeline_row(f->p, f->now, &fresh, &tag, &err), VERDICT_PUT);
+    pipeline_read_end(f->p, f->now, 1, true);
+    assert_int_equal(stream_row(f, 5, &tag), VERDICT_SKIP);
+    pipeline_stream_begin(f->p, 17);
+    (void)streamed(f, 6);
 }
 
 int main(void)
