@@ -182,7 +182,7 @@ static void log_strays(struct relay *r)
     log_warn(r->log, "postgres",
              "the sweep found %" PRIu64
              " rows that carry an old or foreign transaction id (restored "
-             "or inserted again); they are published",
+             "or inserted again), or that the stream is late with; they are published",
              view.strays - r->strays);
     r->strays = view.strays;
 }

@@ -243,6 +243,7 @@ static void on_relay(struct sim *s, struct relay *r, enum fault f)
         return;
     case FAULT_STREAM_STALL:
         r->stream.stalled_until = late;
+        s->stream_late = true;
         return;
     case FAULT_CONTROL_STALL:
         if (r->conns[CONN_CONTROL].alive && r->conns[CONN_CONTROL].to_relay < late)

@@ -30,6 +30,7 @@ static void begin_episode(struct sim *s)
     s->nqueue = 0;
     s->calm = false;
     s->foreign_made = false;
+    s->stream_late = false;
     s->heap_base = 0;
     s->streams = 0;
     world_init(s);

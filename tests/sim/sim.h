@@ -343,6 +343,7 @@ struct sim {
     uint64_t calm_lsn;
     uint64_t calm_steps;
     bool foreign_made; /* so sweeps may find something */
+    bool stream_late;  /* a stream has stalled: a sweep may come first */
     struct config cfg;
     struct happening *queue;
     uint32_t nqueue;
