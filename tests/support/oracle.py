@@ -18,7 +18,9 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from support.wait import wait_for
 
 _SHOWN = 10  # of each kind of difference
 _METADATA_INTERVAL_S = 0.2
@@ -286,9 +288,31 @@ class Oracle:
             error = message.error()
             if error is not None:
                 if error.code() in (KafkaError.OFFSET_OUT_OF_RANGE, KafkaError._AUTO_OFFSET_RESET):
-                    raise AssertionError(f"the oracle's reading broke: {error}")
+                    self._resume((message.topic(), message.partition()), error)
                 continue  # a broker that is away: the library tries on
             self._take(message)
+
+    def _resume(self, place: tuple[str, int], error: KafkaError) -> None:
+        """A broker that stood still may take itself for the leader, with less than we have read
+        from its successor. Once the leader has it all we go on where we were."""
+
+        def has_it() -> bool:
+            try:
+                low, high = self._consumer.get_watermark_offsets(TopicPartition(*place), 5)
+            except KafkaException:
+                return False
+            return low <= self._positions[place] <= high
+
+        try:
+            wait_for(has_it, f"{place} to have what was read of it", 20)
+        except AssertionError:
+            raise AssertionError(f"the oracle's reading broke: {error}") from None
+        self._assign()
+
+    def _assign(self) -> None:
+        self._consumer.assign(
+            [TopicPartition(t, p, offset) for (t, p), offset in self._positions.items()]
+        )
 
     def _take(self, message: object) -> None:
         headers = message.headers() or []
@@ -330,9 +354,7 @@ class Oracle:
                 self._positions[topic, partition] = 0
                 fresh = True
         if fresh:
-            self._consumer.assign(
-                [TopicPartition(t, p, offset) for (t, p), offset in self._positions.items()]
-            )
+            self._assign()
 
     def _position(self, place: tuple[str, int]) -> int:
         """Behind what was read, and behind transaction markers, which are never handed out."""
