@@ -1,6 +1,6 @@
 /* The relay's parts and what is known of them; shared by its sources: relay.c (life),
- * relay_postgres.c, relay_kafka.c (the callbacks of either side), relay_status.c (what it says of
- * itself). */
+ * relay_postgres.c, relay_kafka.c (the callbacks of either side), relay_wal.c (the stream's),
+ * relay_status.c (what it says of itself). */
 #ifndef OUTBOX_RELAY_STATE_H
 #define OUTBOX_RELAY_STATE_H
 
