@@ -1,5 +1,6 @@
 /* The pipeline's inside, shared by its sources: pipeline.c (reading, ending), pipeline_ack.c
- * (acknowledgements), pipeline_sink.c (reports, topics, producers), pipeline_stream.c (the stream). */
+ * (acknowledgements), pipeline_sink.c (reports, topics, producers), pipeline_stream.c (the stream).
+ */
 #ifndef OUTBOX_CORE_PIPELINE_STATE_H
 #define OUTBOX_CORE_PIPELINE_STATE_H
 
