@@ -176,3 +176,17 @@ def test_wrong_settings_are_a_result(kafka: Kafka) -> None:
     assert code == WRONG
     (only,) = found
     assert not only["ok"] and only["check"] == "settings"
+
+
+def test_decoding(own_server: Postgres, kafka: Kafka) -> None:
+    """Where it would be used it is looked at; only where it is insisted on does it have to work."""
+    db = own_server.createdb()
+    common = {"postgres.uri": own_server.uri(db), "kafka.bootstrap.servers": kafka.bootstrap}
+    for mode, expected, ok in (("auto", 0, True), ("wal", 78, False)):
+        code, found = check({**common, "source.mode": mode})
+        (decoding,) = named(found, "decoding")
+        assert (code, decoding["ok"]) == (expected, ok)
+        assert "ALTER SYSTEM SET wal_level = 'logical'" in decoding["message"]
+    code, found = check({**common, "source.mode": "table"})
+    assert code == 0 and named(found, "decoding") == []
+    assert own_server.psql(db, "SELECT count(*) FROM pg_publication").strip() == "0"
