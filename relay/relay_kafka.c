@@ -65,10 +65,9 @@ static enum delivery class_of(const struct err *err)
 }
 
 static struct sink_record sink_record_of(const struct record *record,
-                                         const struct pipeline_row *row, uint64_t tag)
+                                         const struct pipeline_row *row)
 {
     return (struct sink_record){
-        .tag = tag,
         .topic = row->item.topic,
         .partition = record->partition,
         .key = record->key,
@@ -79,23 +78,18 @@ static struct sink_record sink_record_of(const struct record *record,
     };
 }
 
-static void put(struct relay *r, int64_t now, const struct record *record,
-                const struct pipeline_row *row, uint64_t tag)
+static void put(struct relay *r, int64_t now, const struct sink_record *out,
+                const struct record *record, const struct pipeline_row *row)
 {
-    struct sink_record out = sink_record_of(record, row, tag);
     struct err err;
 
-    if (!sink_takes(r->sink, &out)) {
-        pipeline_put_failed(r->pipeline, now, tag, DELIVERY_LOST);
-        return;
-    }
-    if (sink_put(r->sink, &out, &err) == 0)
+    if (sink_put(r->sink, out, &err) == 0)
         return;
     if (err.class == ERR_ROW) {
         count_error(&r->counters, DELIVERY_ROW, "REFUSED");
         remember_culprit(r, &row->item, record->topic, record->topic_len, &err);
     }
-    pipeline_put_failed(r->pipeline, now, tag, class_of(&err));
+    pipeline_put_failed(r->pipeline, now, out->tag, class_of(&err));
 }
 
 bool relay_put(struct relay *r, const struct event *event, bool streamed)
@@ -103,8 +97,8 @@ bool relay_put(struct relay *r, const struct event *event, bool streamed)
     int64_t now = clock_boot_ms();
     struct pipeline_row row = {.xid = event->xid};
     struct record record = {0};
+    struct sink_record out;
     struct err err;
-    uint64_t tag = 0;
     int rc;
 
     if (r->closing)
@@ -123,18 +117,18 @@ bool relay_put(struct relay *r, const struct event *event, bool streamed)
     row.item.bytes = record.bytes;
     row.item.created_us = event->created_us;
     memcpy(row.item.id, event->id, sizeof row.item.id);
-    if (streamed && !row.invalid) {
-        struct sink_record out = sink_record_of(&record, &row, 0);
-
-        /* The stream waits: to read it again from the table would give up the order of commits. A
-         * report lets it go on. */
-        if (!sink_takes(r->sink, &out))
-            return false;
-    }
-    switch (streamed ? pipeline_stream_row(r->pipeline, now, &row, &tag, &err)
-                     : pipeline_row(r->pipeline, now, &row, &tag, &err)) {
+    out = sink_record_of(&record, &row);
+    /* The stream waits: to read it again from the table would give up the order of commits. A
+     * report lets it go on. */
+    if (streamed && !row.invalid && !sink_takes(r->sink, &out))
+        return false;
+    switch (streamed ? pipeline_stream_row(r->pipeline, now, &row, &out.tag, &err)
+                     : pipeline_row(r->pipeline, now, &row, &out.tag, &err)) {
     case VERDICT_PUT:
-        put(r, now, &record, &row, tag);
+        if (streamed || sink_takes(r->sink, &out))
+            put(r, now, &out, &record, &row);
+        else
+            pipeline_put_failed(r->pipeline, now, out.tag, DELIVERY_LOST);
         return true;
     case VERDICT_SKIP:
     case VERDICT_HOLD:

@@ -152,12 +152,21 @@ void pg_conn_when_free(struct pg_conn *c, void (*free)(void *arg), void *arg)
     c->when_free_arg = arg;
 }
 
+static void flush(struct pg_conn *c)
+{
+    int rc = PQflush(c->pq);
+
+    if (rc < 0)
+        conn_lose_by_libpq(c);
+    else if (rc > 0)
+        conn_want_events(c, UV_READABLE | UV_WRITABLE);
+}
+
 /* What was sent just now is answered so. */
 static void push(struct pg_conn *c, const struct request *wanted, int64_t timeout_ms)
 {
     struct request *r = malloc(sizeof *r);
     struct err err;
-    int rc;
 
     if (r == NULL) {
         (void)err_set(&err, ERR_NOMEM, "out of memory for a request");
@@ -171,11 +180,7 @@ static void push(struct pg_conn *c, const struct request *wanted, int64_t timeou
     *c->tail = r;
     c->tail = &r->next;
     c->pending++;
-    rc = PQflush(c->pq);
-    if (rc < 0)
-        conn_lose_by_libpq(c);
-    else if (rc > 0)
-        conn_want_events(c, UV_READABLE | UV_WRITABLE);
+    flush(c);
     conn_arm_timer(c);
 }
 
@@ -198,16 +203,27 @@ void pg_conn_query(struct pg_conn *c, const char *sql, const struct pg_params *p
     push(c, &(struct request){.done = done, .arg = arg}, timeout_ms);
 }
 
-void pg_conn_copy(struct pg_conn *c, const char *sql, pg_copy_fn row, pg_result_fn done, void *arg)
+static void send_text(struct pg_conn *c, const char *text, const struct request *wanted,
+                      int64_t timeout_ms)
 {
     if (c->state != CONN_UP || c->lost)
         return;
     assert(!c->options.pipeline && c->head == NULL);
-    if (!PQsendQuery(c->pq, sql)) {
+    if (PQsendQuery(c->pq, text))
+        push(c, wanted, timeout_ms);
+    else
         conn_lose_by_libpq(c);
-        return;
-    }
-    push(c, &(struct request){.copied = row, .done = done, .arg = arg}, 0);
+}
+
+void pg_conn_copy(struct pg_conn *c, const char *sql, pg_copy_fn row, pg_result_fn done, void *arg)
+{
+    send_text(c, sql, &(struct request){.copied = row, .done = done, .arg = arg}, 0);
+}
+
+void pg_conn_command(struct pg_conn *c, const char *text, int64_t timeout_ms, pg_result_fn done,
+                     void *arg)
+{
+    send_text(c, text, &(struct request){.done = done, .arg = arg}, timeout_ms);
 }
 
 void pg_conn_execute(struct pg_conn *c, const char *name, int n, const char *const *values,
@@ -223,19 +239,6 @@ void pg_conn_execute(struct pg_conn *c, const char *name, int n, const char *con
     push(c, &(struct request){.row = row, .done = done, .arg = arg}, 0);
 }
 
-void pg_conn_command(struct pg_conn *c, const char *text, int64_t timeout_ms, pg_result_fn done,
-                     void *arg)
-{
-    if (c->state != CONN_UP || c->lost)
-        return;
-    assert(!c->options.pipeline && c->head == NULL);
-    if (!PQsendQuery(c->pq, text)) {
-        conn_lose_by_libpq(c);
-        return;
-    }
-    push(c, &(struct request){.done = done, .arg = arg}, timeout_ms);
-}
-
 void pg_conn_stream_send(struct pg_conn *c, const void *data, size_t len)
 {
     const struct request *r = c->head;
@@ -245,14 +248,10 @@ void pg_conn_stream_send(struct pg_conn *c, const void *data, size_t len)
         PQresultStatus(r->last) != PGRES_COPY_BOTH)
         return;
     rc = PQputCopyData(c->pq, data, (int)len);
-    if (rc > 0)
-        rc = PQflush(c->pq);
-    else if (rc == 0)
-        return; /* no room: the next one says more */
     if (rc < 0)
         conn_lose_by_libpq(c);
-    else if (rc > 0)
-        conn_want_events(c, UV_READABLE | UV_WRITABLE);
+    else if (rc > 0) /* 0, no room: the next one says more */
+        flush(c);
 }
 
 void pg_conn_pause(struct pg_conn *c, bool pause)

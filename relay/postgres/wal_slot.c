@@ -26,7 +26,6 @@ struct wal_slot {
     struct wal_slot_callbacks callbacks;
     void *arg;
     bool closing;
-    int walsender;
     void (*on_closed)(void *arg);
     void *closed_arg;
 };

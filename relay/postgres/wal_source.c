@@ -42,7 +42,6 @@ struct wal_source {
     uint64_t start; /* the slot's consistent point */
     uv_timer_t timer;
 
-    bool flows;
     bool in_transaction;
     struct buf held; /* a message that waits until rows flow */
     uint64_t received, confirmed;
