@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from support.kafka import Kafka
 from support.postgres import Postgres
-from support.refusal import RIGHT_MISSING, WRONG, Guarded, Refusal, complaints
+from support.refusal import RIGHT_MISSING, WRONG, Guarded, Refusal, complaints, publish
 from support.relay import Relay
 from support.wal import WalScene
-from support.writer import insert
 
 WAL = {"source.mode": "wal"}
 _PUBLICATION = "CREATE PUBLICATION outbox_relay FOR TABLE outbox"
@@ -84,15 +83,6 @@ REFUSALS = [
 
 def wait_wal(relay: Relay) -> None:
     relay.wait_metric("source_mode", 1, timeout=60, mode="wal")
-
-
-def publish(server: Postgres, db: str, aggregatetype: str, relay: Relay) -> None:
-    """One event goes all the way."""
-    connection = server.connect(db, autocommit=True)
-    before = relay.metric("acknowledged_events_total")
-    insert(connection, aggregatetype, "k")
-    connection.close()
-    relay.wait_metric("acknowledged_events_total", before + 1)
 
 
 @pytest.fixture

@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from support.kafka import Kafka
 from support.postgres import Postgres
-from support.refusal import REFUSALS, WRONG, Guarded, Refusal, complaints
+from support.refusal import REFUSALS, WRONG, Guarded, Refusal, complaints, publish
 from support.relay import Relay, command
 from support.wait import wait_for
-from support.writer import insert
 
 
 @pytest.fixture(params=REFUSALS, ids=lambda refusal: refusal.name)
@@ -24,14 +23,6 @@ def refusal(request: pytest.FixtureRequest) -> Refusal:
 @pytest.fixture
 def guarded(postgres: Postgres) -> Guarded:
     return Guarded(postgres)
-
-
-def publish(server: Postgres, db: str, aggregatetype: str, relay: Relay) -> None:
-    """One event goes all the way."""
-    connection = server.connect(db, autocommit=True)
-    insert(connection, aggregatetype, "k")
-    connection.close()
-    relay.wait_metric("acknowledged_events_total", 1)
 
 
 def test_refused_and_remedied(

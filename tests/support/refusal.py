@@ -14,6 +14,7 @@ from typing import Any
 
 from support.postgres import Postgres
 from support.relay import REPOSITORY, Relay
+from support.writer import insert
 
 WRONG, RIGHT_MISSING = 78, 77
 
@@ -189,6 +190,15 @@ class Guarded:
             self.grant()  # the tables are new
         else:
             self.run(found[1])
+
+
+def publish(server: Postgres, db: str, aggregatetype: str, relay: Relay) -> None:
+    """One event goes all the way."""
+    connection = server.connect(db, autocommit=True)
+    before = relay.metric("acknowledged_events_total")
+    insert(connection, aggregatetype, "k")
+    connection.close()
+    relay.wait_metric("acknowledged_events_total", before + 1)
 
 
 def complaints(relay: Relay) -> list[str]:
