@@ -76,7 +76,7 @@ static void on_made(void *arg, const struct slice *snapshot)
 
     r->wal_ever = true;
     r->wal_why[0] = '\0';
-    if (pipeline_stream_made(r->pipeline, now, snapshot, &err) != 0) {
+    if (pipeline_stream_made(r->pipeline, now, snapshot, 0, true, &err) != 0) {
         wal_source_drop(r->wal, false);
         say_why(r, &err);
         pipeline_stream_lost(r->pipeline, now);

@@ -24,8 +24,8 @@ void checkpoint_reset(struct checkpoint *c)
     if (c->next == 0)
         c->next = 1;
     c->first = c->next;
-    c->open = false;
-    c->lsn = 0;
+    c->open = c->lost = false;
+    c->lsn = c->reached = 0;
 }
 
 static bool grow(struct checkpoint *c)
@@ -43,16 +43,25 @@ static bool grow(struct checkpoint *c)
     return true;
 }
 
-int checkpoint_enter(struct checkpoint *c, uint64_t *ret_tx, struct err *err)
+int checkpoint_open(struct checkpoint *c, struct err *err)
 {
+    if (c->open)
+        return 0;
     if (c->next == 0)
         c->first = c->next = 1; /* what an idle server has said stands */
-    if (!c->open) {
-        if (c->next - c->first == c->cap && !grow(c))
-            return err_set(err, ERR_NOMEM, "out of memory for a transaction in flight");
-        *at(c, c->next++) = (struct checkpoint_tx){0};
-        c->open = true;
-    }
+    if (c->next - c->first == c->cap && !grow(c))
+        return err_set(err, ERR_NOMEM, "out of memory for a transaction in flight");
+    *at(c, c->next++) = (struct checkpoint_tx){0};
+    c->open = true;
+    return 0;
+}
+
+int checkpoint_enter(struct checkpoint *c, uint64_t *ret_tx, struct err *err)
+{
+    int rc = checkpoint_open(c, err);
+
+    if (rc != 0)
+        return rc;
     *ret_tx = c->next - 1;
     at(c, *ret_tx)->rows++;
     return 0;
@@ -61,16 +70,29 @@ int checkpoint_enter(struct checkpoint *c, uint64_t *ret_tx, struct err *err)
 static void advance(struct checkpoint *c)
 {
     while (c->first < c->next && at(c, c->first)->end != 0 && at(c, c->first)->rows == 0)
-        c->lsn = at(c, c->first++)->end;
+        c->lsn = c->reached = at(c, c->first++)->end;
+}
+
+bool checkpoint_has(const struct checkpoint *c, uint64_t tx)
+{
+    return tx >= c->first && tx < c->next && at(c, tx)->rows > 0;
 }
 
 void checkpoint_leave(struct checkpoint *c, uint64_t tx)
 {
-    if (tx < c->first || tx >= c->next || at(c, tx)->rows == 0)
+    if (!checkpoint_has(c, tx))
         return;
     at(c, tx)->rows--;
     if (tx == c->first)
         advance(c);
+}
+
+void checkpoint_lose(struct checkpoint *c, uint64_t tx)
+{
+    if (!c->strict)
+        checkpoint_leave(c, tx);
+    else if (checkpoint_has(c, tx))
+        c->lost = true; /* its row counts for ever */
 }
 
 void checkpoint_end(struct checkpoint *c, uint64_t lsn)

@@ -21,16 +21,25 @@ struct checkpoint {
     uint64_t first, next; /* numbers of the oldest in flight and of the one to come; from 1 */
     bool open;            /* the newest has not ended */
     uint64_t lsn;         /* all before it is done; 0: nothing is known */
+    uint64_t reached; /* the end of the newest that is done, whatever an idle server said since */
+    bool strict;      /* the owner's: nothing else brings a row again */
+    bool lost;        /* strict, and a row left without being done: it stands until a reset */
 };
 
 void checkpoint_free(struct checkpoint *c);
 /* A new stream: what is in flight is another one's, whose numbers find nothing any more. */
 void checkpoint_reset(struct checkpoint *c);
+/* A transaction without rows so far begins, unless one is open. ERR_NOMEM. */
+int checkpoint_open(struct checkpoint *c, struct err *err);
 /* One more row of the transaction that is being streamed; *ret_tx names it for checkpoint_leave.
  * ERR_NOMEM. */
 int checkpoint_enter(struct checkpoint *c, uint64_t *ret_tx, struct err *err);
 /* A row of tx is done. 0, and a transaction of an older stream, are ignored. */
 void checkpoint_leave(struct checkpoint *c, uint64_t tx);
+/* A row of tx is no longer held, and was not done. */
+void checkpoint_lose(struct checkpoint *c, uint64_t tx);
+/* Whether tx is one of this stream's. */
+bool checkpoint_has(const struct checkpoint *c, uint64_t tx);
 /* The transaction that is being streamed has ended, with its commit before lsn; also for one of
  * which no row entered, and for an idle server's position between transactions. */
 void checkpoint_end(struct checkpoint *c, uint64_t lsn);

@@ -26,6 +26,13 @@ void cursor_start_over(struct cursor *c)
     snapshot_clear(&c->until);
 }
 
+void cursor_start_given(struct cursor *c)
+{
+    cursor_start_over(c);
+    c->opened = true;
+    c->upto = INT64_MAX;
+}
+
 void cursor_free(struct cursor *c)
 {
     snapshot_free(&c->since);

@@ -55,6 +55,9 @@ struct cursor {
 
 /* A zeroed struct, then cursor_start_over. */
 void cursor_start_over(struct cursor *c);
+/* A start that has its snapshot already, from elsewhere: the caller names it as each request's
+ * until. */
+void cursor_start_given(struct cursor *c);
 void cursor_free(struct cursor *c);
 
 /* Describes the next page. */

@@ -185,8 +185,12 @@ static void ledger_move(struct ledger *l, uint32_t slot, enum entry_state to)
         index_remove(l, slot);
     if (in_sink(from) && !in_sink(to))
         l->bytes -= e->item.bytes;
-    if (pending(from) && !pending(to) && l->checkpoint != NULL)
-        checkpoint_leave(l->checkpoint, e->item.tx);
+    if (pending(from) && !pending(to) && l->checkpoint != NULL) {
+        if (from == ENTRY_ACKING)
+            checkpoint_leave(l->checkpoint, e->item.tx);
+        else
+            checkpoint_lose(l->checkpoint, e->item.tx);
+    }
     e->state = (uint8_t)to;
     if (to == ENTRY_FREE) {
         e->tag = 0;
@@ -231,6 +235,16 @@ bool ledger_replace(struct ledger *l, int64_t seq)
         return false;
     ledger_move(l, slot, l->entries[slot].state == ENTRY_SENT ? ENTRY_DISOWNED : ENTRY_FREE);
     return true;
+}
+
+int ledger_enter(struct ledger *l, int64_t seq, struct err *err)
+{
+    uint32_t slot = index_find(l, seq);
+    struct entry *e = slot == NIL ? NULL : &l->entries[slot];
+
+    if (e == NULL || !pending(e->state) || checkpoint_has(l->checkpoint, e->item.tx))
+        return 0;
+    return checkpoint_enter(l->checkpoint, &e->item.tx, err);
 }
 
 uint64_t ledger_admit(struct ledger *l, uint16_t epoch, const struct ledger_item *item)
@@ -416,8 +430,8 @@ uint32_t ledger_forget_sent(struct ledger *l)
 void ledger_disown(struct ledger *l)
 {
     (void)move_all(l, ENTRY_SENT, ENTRY_DISOWNED, NULL);
+    (void)move_all(l, ENTRY_ACKING, ENTRY_DELIVERED, NULL);
     (void)move_all(l, ENTRY_DELIVERED, ENTRY_FREE, NULL);
-    (void)move_all(l, ENTRY_ACKING, ENTRY_FREE, NULL);
     (void)move_all(l, ENTRY_DONE, ENTRY_FREE, NULL);
 }
 

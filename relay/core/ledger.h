@@ -41,7 +41,7 @@ struct ledger_item {
     uint32_t bytes; /* what it weighs in the sink's queue */
     int64_t created_us;
     uint64_t tx;  /* its transaction in the stream's checkpoint; 0: it was read from the table */
-    uint64_t xid; /* with tx: that transaction's id */
+    uint64_t xid; /* with tx: that transaction's id; 0: its row is visible, or it has none */
 };
 
 /* How a row that was read relates to what is held. */
@@ -67,6 +67,10 @@ enum ledger_match ledger_match(const struct ledger *l, int64_t seq,
 /* Lets go of the other event under this seq; false when its acknowledgement is on its way (wait).
  */
 bool ledger_replace(struct ledger *l, int64_t seq);
+
+/* The row that is held under this seq has come once more, in another stream than before: it counts
+ * in the checkpoint of that one. ERR_NOMEM. */
+int ledger_enter(struct ledger *l, int64_t seq, struct err *err);
 
 /* Admits a row that was not held, with room checked by the caller; returns its tag. */
 uint64_t ledger_admit(struct ledger *l, uint16_t epoch, const struct ledger_item *item);

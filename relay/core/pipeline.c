@@ -2,10 +2,6 @@
 
 #include <stdlib.h>
 
-/* Acknowledgements wait this long for company: nobody waits for them but the window. */
-static const int64_t ack_delay_ms = 20;
-/* So many may be on their way: one runs while the next one travels. */
-static const uint32_t ack_batches_max = 2;
 /* After an event was refused, what is in flight gets this long to report. */
 static const int64_t halt_grace_ms = 5000;
 static const uint32_t first_page = 256;
@@ -28,7 +24,9 @@ int pipeline_new(struct pipeline **ret, const struct pipeline_options *options, 
     p->rebuild_backoff = backoff_of(50, 10000, options->seed ^ 1);
     p->ack_backoff = backoff_of(50, 5000, options->seed ^ 2);
     p->read_backoff = backoff_of(50, 5000, options->seed ^ 3);
-    p->stream_backoff = backoff_of(1000, 60000, options->seed ^ 4);
+    p->stream_backoff = backoff_of(options->named ? 100 : 1000, 60000, options->seed ^ 4);
+    p->checkpoint.strict = options->named;
+    p->stalled = -1;
     ledger_watch(p->ledger, &p->checkpoint);
     p->page_cap = first_page;
     p->row_bytes = 1024;
@@ -62,6 +60,8 @@ static void start_over(struct pipeline *p)
 
 void pipeline_start_over(struct pipeline *p)
 {
+    if (p->options.named && p->stream != STREAM_SEAM)
+        return; /* nothing is read then */
     start_over(p);
     pipeline_stream_rewind(p);
 }
@@ -104,14 +104,23 @@ static bool waits_for_report(const struct pipeline *p)
            ledger_count(p->ledger, ENTRY_SENT) + ledger_count(p->ledger, ENTRY_DISOWNED) > 0;
 }
 
+static bool waits_for_return(const struct pipeline *p)
+{
+    enum topic_state state = p->stalled < 0 ? TOPIC_READY : p->topics.list[p->stalled].state;
+
+    return state == TOPIC_AWAY || state == TOPIC_RETRYING;
+}
+
 bool pipeline_sink_waits(const struct pipeline *p)
 {
-    return waits_for_topic(p) || waits_for_report(p);
+    return waits_for_topic(p) || waits_for_report(p) || waits_for_return(p);
 }
 
 static int64_t read_at(const struct pipeline *p)
 {
     if (!pipeline_can_read(p) || p->reading || pipeline_sink_waits(p))
+        return INT64_MAX;
+    if (p->options.named && p->stream != STREAM_SEAM)
         return INT64_MAX;
     /* A round that was begun is read to its end; beyond it rows come by the stream. */
     if (p->stream == STREAM_ON && p->caught_up)
@@ -120,26 +129,12 @@ static int64_t read_at(const struct pipeline *p)
                                                                  : p->retry_at;
 }
 
-static int64_t ack_due_at(const struct pipeline *p)
-{
-    uint32_t delivered = ledger_count(p->ledger, ENTRY_DELIVERED);
-    uint32_t enough = p->options.window_events / 8;
-    int64_t at;
-
-    if (!p->owned || !p->ack_up || delivered == 0 || p->batches >= ack_batches_max)
-        return INT64_MAX;
-    if (enough > p->options.ack_events)
-        enough = p->options.ack_events;
-    at = delivered >= enough || p->stopping != STOP_NONE ? INT64_MIN
-                                                         : p->delivered_since + ack_delay_ms;
-    return at > p->ack_at ? at : p->ack_at;
-}
-
 static int64_t exit_at(const struct pipeline *p)
 {
     if (p->stopping == STOP_NONE || p->exited)
         return INT64_MAX;
-    if (!p->owned || ledger_events(p->ledger) == ledger_count(p->ledger, ENTRY_DONE))
+    if (!p->owned ||
+        (ledger_events(p->ledger) == ledger_count(p->ledger, ENTRY_DONE) && pipeline_all_stored(p)))
         return INT64_MIN;
     return p->stop_deadline;
 }
@@ -188,7 +183,9 @@ static void sweep(struct pipeline *p)
 static void begin_read(struct pipeline *p, int64_t now, struct action *ret)
 {
     if (p->start_over) {
-        if (p->sweeping && p->stream == STREAM_ON)
+        if (p->options.named)
+            cursor_start_given(&p->cursor);
+        else if (p->sweeping && p->stream == STREAM_ON)
             cursor_sweep_begin(&p->cursor);
         else
             cursor_start_over(&p->cursor);
@@ -202,6 +199,8 @@ static void begin_read(struct pipeline *p, int64_t now, struct action *ret)
     p->cut = false;
     ret->kind = ACTION_READ;
     cursor_next(&p->cursor, p->limit, &ret->read);
+    if (p->options.named)
+        ret->read.until = &p->made_at;
     /* A round knows what had committed when its first page was read, whatever came since. */
     if (ret->read.opens)
         sleeper_read_sent(&p->sleeper);
@@ -213,21 +212,15 @@ void pipeline_next(struct pipeline *p, int64_t now, struct action *ret)
     int64_t topic;
 
     ret->kind = ACTION_NONE;
-    if (!pipeline_can_read(p) || p->stream == STREAM_ON)
+    if (!pipeline_can_read(p) || p->stream == STREAM_ON || p->options.named)
         sleeper_suspend(&p->sleeper, now);
     if (exit_at(p) <= now) {
         p->exited = true;
         ret->kind = ACTION_EXIT;
         return;
     }
-    if (ack_due_at(p) <= now &&
-        ledger_take(p->ledger, p->batch + 1, p->options.ack_events, &ret->ack)) {
-        p->batch++;
-        p->batches++;
-        p->delivered_since = now;
-        ret->kind = ACTION_ACK;
+    if (pipeline_ack_at(p) <= now && pipeline_ack_next(p, now, ret))
         return;
-    }
     if (rebuild_due_at(p) <= now) {
         p->sink = SINK_REBUILDING;
         ret->kind = ACTION_REBUILD;
@@ -258,7 +251,7 @@ static int64_t earlier(int64_t a, int64_t b)
 
 int64_t pipeline_deadline(const struct pipeline *p, int64_t now)
 {
-    int64_t at = earlier(read_at(p), earlier(ack_due_at(p), exit_at(p)));
+    int64_t at = earlier(read_at(p), earlier(pipeline_ack_at(p), exit_at(p)));
     int64_t topic_at;
 
     at = earlier(at, earlier(rebuild_due_at(p), pipeline_stream_due(p)));
@@ -375,6 +368,10 @@ enum verdict pipeline_judge(struct pipeline *p, int64_t now, const struct pipeli
     if (topics_reserve(&p->topics, row->item.topic, err) != 0)
         return VERDICT_CUT;
     v = topic_verdict(p, now, row->item.topic);
+    if (v == VERDICT_HOLD && p->options.named) { /* it could not be had again */
+        p->stalled = row->item.topic;
+        return VERDICT_CUT;
+    }
     if (v == VERDICT_PUT &&
         (ledger_room(p->ledger) == 0 || !ledger_fits(p->ledger, row->item.bytes)))
         return VERDICT_CUT;
@@ -400,6 +397,7 @@ enum verdict pipeline_take(struct pipeline *p, int64_t now, const struct ledger_
 enum verdict pipeline_row(struct pipeline *p, int64_t now, const struct pipeline_row *row,
                           uint64_t *ret_tag, struct err *err)
 {
+    struct ledger_item item = row->item;
     enum verdict v;
     bool stray;
 
@@ -407,7 +405,7 @@ enum verdict pipeline_row(struct pipeline *p, int64_t now, const struct pipeline
         p->sink != SINK_READY)
         return cut(p);
     v = pipeline_judge(p, now, row, err);
-    if (v == VERDICT_CUT)
+    if (v == VERDICT_CUT || (p->options.named && pipeline_stream_enter(p, v, &item, err) != 0))
         return cut(p);
     if (v == VERDICT_INVALID) {
         pipeline_halt(p, now);
@@ -422,7 +420,7 @@ enum verdict pipeline_row(struct pipeline *p, int64_t now, const struct pipeline
         p->strays += stray;
         p->found++;
     }
-    return pipeline_take(p, now, &row->item, v, ret_tag);
+    return pipeline_take(p, now, &item, v, ret_tag);
 }
 
 void pipeline_read_end(struct pipeline *p, int64_t now, uint32_t rows, bool ok)
@@ -434,7 +432,7 @@ void pipeline_read_end(struct pipeline *p, int64_t now, uint32_t rows, bool ok)
     if (ok)
         backoff_reset(&p->read_backoff);
     p->retry_at = ok ? INT64_MIN : now + backoff_next(&p->read_backoff);
-    if (p->start_over)
+    if (p->start_over || (p->options.named && p->stream != STREAM_SEAM))
         return;
     if (ok && !p->cut && rows >= p->limit && p->page_cap < p->options.page_events)
         p->page_cap =
@@ -452,7 +450,8 @@ void pipeline_read_end(struct pipeline *p, int64_t now, uint32_t rows, bool ok)
         cursor_sweep_forget(&p->cursor);
     p->sweeping = false;
     pipeline_stream_round(p);
-    if (p->stream != STREAM_ON && now - p->swept_at >= p->options.sweep_interval_ms)
+    if (p->stream != STREAM_ON && !p->options.named &&
+        now - p->swept_at >= p->options.sweep_interval_ms)
         sweep(p);
 }
 
@@ -470,7 +469,8 @@ void pipeline_notified(struct pipeline *p, int64_t now)
 
 bool pipeline_wants_lock(const struct pipeline *p)
 {
-    return pipeline_can_read(p) && p->stream != STREAM_ON && sleeper_wants_lock(&p->sleeper);
+    return pipeline_can_read(p) && p->stream != STREAM_ON && !p->options.named &&
+           sleeper_wants_lock(&p->sleeper);
 }
 
 bool pipeline_asleep(const struct pipeline *p)

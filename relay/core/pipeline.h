@@ -25,6 +25,7 @@ struct pipeline_options {
     int64_t poll_interval_ms;
     int64_t sweep_interval_ms;
     int64_t stream_sweep_interval_ms; /* the same while rows are streamed */
+    bool named;                       /* the slot outlives us: see pipeline_set_streaming */
     uint64_t seed;                    /* of the jitter */
 };
 
@@ -43,7 +44,8 @@ enum action_kind {
 struct action {
     enum action_kind kind;
     struct read_request read;
-    struct ledger_batch ack;
+    struct ledger_batch ack; /* perhaps of no row */
+    uint64_t position;       /* ACTION_ACK: to be stored with it; 0: none */
     uint32_t topic;
 };
 
@@ -51,6 +53,7 @@ struct action {
 struct pipeline_row {
     struct ledger_item item;
     uint64_t xid;
+    bool message; /* streamed, and there is no row of it */
     bool invalid; /* it cannot become a record; item.topic means nothing */
 };
 
@@ -116,6 +119,12 @@ void pipeline_lock_lost(struct pipeline *p, int64_t now);
  * the slot is being made, until a round has covered the slot's snapshot, whenever reading has to
  * start over (the stream waits meanwhile), and again once the stream is lost. A transaction that
  * the last round saw is passed over when it is streamed.
+ *
+ * A named slot is a source of its own, of events that no table has any more, or never had. Of the
+ * table only what the slot's first snapshot sees is read, once, and the stream brings all the rest:
+ * each event is in one half. Both are repeated as far as no stored position says that they are
+ * done. What is missing from what is held makes the stream begin again behind the last of these;
+ * a topic that is away holds it up.
  */
 enum stream_state {
     STREAM_OFF,
@@ -127,9 +136,10 @@ enum stream_state {
 /* Whether there shall be one. */
 void pipeline_set_streaming(struct pipeline *p, int64_t now, bool wanted);
 /* The slot stands: all that its snapshot does not see will be streamed. ERR_PROTOCOL, ERR_NOMEM:
- * lose it. */
+ * lose it. Of a named one: from lsn on; with table, rows that the snapshot sees are read before,
+ * and the caller has made sure that reads see them; without it snapshot is just a recent one. */
 int pipeline_stream_made(struct pipeline *p, int64_t now, const struct slice *snapshot,
-                         struct err *err);
+                         uint64_t lsn, bool table, struct err *err);
 /* It could not be made, was lost, or was given up by the caller; asked for again after a while,
  * once the table has been read to its end. */
 void pipeline_stream_lost(struct pipeline *p, int64_t now);
@@ -143,7 +153,7 @@ enum verdict pipeline_stream_row(struct pipeline *p, int64_t now, const struct p
 void pipeline_stream_end(struct pipeline *p, uint64_t lsn);
 /* Between transactions: the server's log is at lsn and there was nothing to stream. */
 void pipeline_stream_idle(struct pipeline *p, uint64_t lsn);
-/* The position that may be confirmed; 0 for none. */
+/* The position that may be confirmed, of a named slot the last one that was stored; 0 for none. */
 uint64_t pipeline_checkpoint(const struct pipeline *p);
 
 /* Acknowledgement. */
@@ -194,6 +204,8 @@ struct pipeline_view {
     uint64_t strays; /* found by sweeps, in all */
     enum stream_state stream;
     bool streaming; /* it is on, or was and goes on once the table has been read */
+    bool stalled;   /* a named slot's stream waits for a topic that is away */
+    uint32_t stalled_on;
     int64_t
         waiting_since; /* the sink has had records since then without a report; -1: it has none */
 };

@@ -53,7 +53,7 @@ void pipeline_topic(struct pipeline *p, int64_t now, uint32_t index, enum topic_
         backoff_reset(&topic->backoff);
         topics_move(&p->topics, index, first ? TOPIC_READY : TOPIC_RELEASED);
         if (!first)
-            pipeline_start_over(p);
+            pipeline_topic_back(p);
         return;
     }
     if (first && answer == TOPIC_NO_ANSWER) {

@@ -52,6 +52,8 @@ struct pipeline {
     struct snapshot made_at; /* what will not be streamed (again): a round has to cover it */
     struct checkpoint checkpoint;
     struct backoff stream_backoff;
+    uint64_t made_lsn; /* named: where the stream begins */
+    int64_t stalled;   /* named: the topic that its next row waits for, or waited; -1 none */
 
     /* the sink */
     enum sink_state sink;
@@ -67,6 +69,10 @@ struct pipeline {
     int64_t delivered_since; /* when the oldest that waits became delivered, about */
     int64_t ack_at;          /* not before: the last one failed */
     struct backoff ack_backoff;
+    uint64_t told;       /* named: the position in the last one that was sent ... */
+    uint64_t carried[2]; /* ... in each of those on their way, by the number's last bit ... */
+    uint64_t stored;     /* ... and in what has been carried out */
+    int64_t told_at;
 
     /* ending */
     enum stop_reason stopping;
@@ -84,6 +90,20 @@ enum verdict pipeline_judge(struct pipeline *p, int64_t now, const struct pipeli
 /* Takes a judged row: VERDICT_PUT, with its tag, or VERDICT_HOLD. */
 enum verdict pipeline_take(struct pipeline *p, int64_t now, const struct ledger_item *item,
                            enum verdict judged, uint64_t *ret_tag);
+/* A judged row enters the stream's checkpoint, if it is to be put, or is held since before a named
+ * slot's stream began again. ERR_NOMEM. */
+int pipeline_stream_enter(struct pipeline *p, enum verdict judged, struct ledger_item *item,
+                          struct err *err);
+/* A topic of ours is there again. */
+void pipeline_topic_back(struct pipeline *p);
+/* When the next acknowledgement is due, be it of a position alone. */
+int64_t pipeline_ack_at(const struct pipeline *p);
+/* That one; false for none after all. */
+bool pipeline_ack_next(struct pipeline *p, int64_t now, struct action *ret);
+/* Whether the position of all that is done has been stored, or cannot be any more. */
+bool pipeline_all_stored(const struct pipeline *p);
+/* A new stream: positions are stored anew. */
+void pipeline_ack_forget(struct pipeline *p);
 /* A round of the table is complete. */
 void pipeline_stream_round(struct pipeline *p);
 /* Reading starts over for the sake of rows that may have been streamed. */

@@ -11,6 +11,11 @@ static void stream_move(struct pipeline *p, enum stream_state to)
     p->stream_drop = false;
     p->stream_top = 0;
     checkpoint_reset(&p->checkpoint);
+    pipeline_ack_forget(p);
+    if (p->options.named) {
+        p->caught_up = false;
+        p->cut = true; /* a page that is still being read is no part of the next one's start */
+    }
     /* What was streamed moved no position in the table. */
     pipeline_start_over(p);
 }
@@ -25,17 +30,41 @@ void pipeline_set_streaming(struct pipeline *p, int64_t now, bool wanted)
     p->stream_drop = p->stream_drop || (!wanted && p->stream != STREAM_OFF);
 }
 
+/* Whatever happens now, its rows come: by the stream, or in a page. */
+static int named_made(struct pipeline *p, uint64_t lsn, bool table, struct err *err)
+{
+    p->made_lsn = lsn;
+    p->stalled = -1;
+    p->stream_xid = p->made_at.xmax;
+    if (!table) {
+        topics_release(&p->topics);
+        p->caught_up = true;
+        p->start_over = false;
+        stream_move(p, STREAM_ON);
+        return 0;
+    }
+    /* All rows of the table together are what comes before the stream's first transaction. */
+    if (checkpoint_open(&p->checkpoint, err) != 0)
+        return err->class;
+    stream_move(p, STREAM_SEAM);
+    pipeline_start_over(p);
+    return 0;
+}
+
 int pipeline_stream_made(struct pipeline *p, int64_t now, const struct slice *snapshot,
-                         struct err *err)
+                         uint64_t lsn, bool table, struct err *err)
 {
     int rc;
 
     if (p->stream != STREAM_MAKING)
         return 0;
     rc = snapshot_parse(&p->made_at, (const char *)snapshot->data, snapshot->len, err);
+    if (rc == 0 && p->options.named)
+        rc = named_made(p, lsn, table, err);
     if (rc != 0)
         return rc;
-    stream_move(p, STREAM_SEAM);
+    if (p->stream == STREAM_MAKING)
+        stream_move(p, STREAM_SEAM);
     sleeper_wake(&p->sleeper, now);
     return 0;
 }
@@ -57,10 +86,13 @@ void pipeline_stream_lost(struct pipeline *p, int64_t now)
  */
 void pipeline_stream_round(struct pipeline *p)
 {
-    if (p->stream != STREAM_SEAM || p->stream_drop ||
-        !snapshot_covers(&p->cursor.since, &p->made_at))
+    if (p->stream != STREAM_SEAM || p->stream_drop)
         return;
-    if (p->stream_top == 0)
+    if (p->options.named)
+        checkpoint_end(&p->checkpoint, p->made_lsn);
+    else if (!snapshot_covers(&p->cursor.since, &p->made_at))
+        return;
+    else if (p->stream_top == 0)
         p->stream_xid = p->cursor.since.xmax;
     backoff_reset(&p->stream_backoff);
     stream_move(p, STREAM_ON);
@@ -80,20 +112,45 @@ void pipeline_stream_rewind(struct pipeline *p)
     stream_move(p, STREAM_SEAM);
 }
 
+void pipeline_topic_back(struct pipeline *p)
+{
+    /* A named slot's stream passed nothing over. */
+    if (p->options.named && p->stream == STREAM_ON && !p->checkpoint.lost)
+        topics_release(&p->topics);
+    else
+        pipeline_start_over(p);
+}
+
+/* A row that only the stream brings is missing from what is held: all since the stored position
+ * comes again, once it is known what became of the rest, so that no key's rows meet their own
+ * predecessors. */
+static bool has_to_begin_again(const struct pipeline *p)
+{
+    return p->checkpoint.lost && p->stream != STREAM_OFF && p->stopping == STOP_NONE;
+}
+
 static int64_t make_at(const struct pipeline *p)
 {
-    if (!p->stream_wanted || p->stream != STREAM_OFF || !p->caught_up || !pipeline_can_read(p))
+    if (!p->stream_wanted || p->stream != STREAM_OFF || !pipeline_can_read(p))
         return INT64_MAX;
-    return p->stream_at;
+    if (p->options.named)
+        return ledger_count(p->ledger, ENTRY_SENT) + ledger_count(p->ledger, ENTRY_DISOWNED) > 0
+                   ? INT64_MAX
+                   : p->stream_at;
+    return p->caught_up ? p->stream_at : INT64_MAX;
 }
 
 int64_t pipeline_stream_due(const struct pipeline *p)
 {
-    return p->stream_drop || p->stream_start ? INT64_MIN : make_at(p);
+    return p->stream_drop || p->stream_start || has_to_begin_again(p) ? INT64_MIN : make_at(p);
 }
 
 bool pipeline_stream_next(struct pipeline *p, int64_t now, struct action *ret)
 {
+    if (has_to_begin_again(p)) {
+        p->stream_drop = true;
+        p->stream_at = now + backoff_next(&p->stream_backoff);
+    }
     if (p->stream_drop) {
         stream_move(p, STREAM_OFF);
         ret->kind = ACTION_STREAM_DROP;
@@ -113,8 +170,8 @@ bool pipeline_stream_next(struct pipeline *p, int64_t now, struct action *ret)
 
 bool pipeline_stream_flows(const struct pipeline *p)
 {
-    return p->stream == STREAM_ON && !p->stream_drop && !p->start_over && !p->reading &&
-           p->caught_up && pipeline_can_read(p) && !pipeline_sink_waits(p);
+    return p->stream == STREAM_ON && !p->stream_drop && !p->checkpoint.lost && !p->start_over &&
+           !p->reading && p->caught_up && pipeline_can_read(p) && !pipeline_sink_waits(p);
 }
 
 /* What it tells counts, though reading may have started over meanwhile. */
@@ -130,21 +187,31 @@ void pipeline_stream_begin(struct pipeline *p, uint32_t xid)
         p->stream_top = p->stream_xid;
 }
 
+int pipeline_stream_enter(struct pipeline *p, enum verdict judged, struct ledger_item *item,
+                          struct err *err)
+{
+    if (judged == VERDICT_PUT)
+        return checkpoint_enter(&p->checkpoint, &item->tx, err);
+    if (judged == VERDICT_SKIP && p->options.named)
+        return ledger_enter(p->ledger, item->seq, err);
+    return 0;
+}
+
 enum verdict pipeline_stream_row(struct pipeline *p, int64_t now, const struct pipeline_row *row,
                                  uint64_t *ret_tag, struct err *err)
 {
     struct ledger_item item = row->item;
     enum verdict v;
 
-    item.xid = p->stream_xid;
+    item.xid = row->message ? 0 : p->stream_xid;
     if (!pipeline_stream_flows(p))
         return VERDICT_CUT;
-    if (snapshot_sees(&p->cursor.since, p->stream_xid))
+    if (!p->options.named && snapshot_sees(&p->cursor.since, p->stream_xid))
         return VERDICT_SKIP;
     v = pipeline_judge(p, now, row, err);
     if (v == VERDICT_INVALID)
         pipeline_halt(p, now);
-    if (v == VERDICT_PUT && checkpoint_enter(&p->checkpoint, &item.tx, err) != 0)
+    if (pipeline_stream_enter(p, v, &item, err) != 0)
         return VERDICT_CUT;
     return v == VERDICT_PUT || v == VERDICT_HOLD ? pipeline_take(p, now, &item, v, ret_tag) : v;
 }
@@ -163,5 +230,5 @@ void pipeline_stream_idle(struct pipeline *p, uint64_t lsn)
 
 uint64_t pipeline_checkpoint(const struct pipeline *p)
 {
-    return p->checkpoint.lsn;
+    return p->options.named ? p->stored : p->checkpoint.lsn;
 }

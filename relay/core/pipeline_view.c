@@ -20,6 +20,8 @@ void pipeline_view(const struct pipeline *p, struct pipeline_view *ret)
         .strays = p->strays,
         .stream = p->stream,
         .streaming = p->stream == STREAM_ON || (p->stream == STREAM_SEAM && p->stream_top != 0),
+        .stalled = p->stalled >= 0 && pipeline_sink_waits(p),
+        .stalled_on = p->stalled >= 0 ? (uint32_t)p->stalled : 0,
         .waiting_since = ledger_count(p->ledger, ENTRY_SENT) > 0 ? p->reported_at : -1,
     };
     for (uint32_t i = 0; ret->topics_away > 0 && i < p->topics.n; i++)

@@ -58,7 +58,7 @@ void stream_slot(struct sim *s, struct relay *r, bool made)
     r->stream = (struct stream){.number = ++s->streams,
                                 .wanted = r->stream.wanted,
                                 .forget = s->mutation == MUTATION_LATE_START ? 3 : 0};
-    if (pipeline_stream_made(r->p, sim_ms(s), &snapshot, &err) != 0)
+    if (pipeline_stream_made(r->p, sim_ms(s), &snapshot, 0, true, &err) != 0)
         sim_fail(s, "the simulation itself", "a snapshot that does not parse", 0, 0, 0);
 }
 

@@ -110,7 +110,7 @@ static inline void made(struct fixture *f, const char *snapshot)
     struct slice s = slice_of(snapshot);
     struct err err;
 
-    assert_int_equal(pipeline_stream_made(f->p, f->now, &s, &err), 0);
+    assert_int_equal(pipeline_stream_made(f->p, f->now, &s, 0, true, &err), 0);
 }
 
 /* An owner that knows its topic and has read all there is, which is nothing. */

@@ -84,7 +84,7 @@ static void a_snapshot_that_does_not_parse_makes_no_stream(void **state)
 
     pipeline_set_streaming(f->p, f->now, true);
     assert_int_equal(next(f), ACTION_STREAM_MAKE);
-    assert_int_equal(pipeline_stream_made(f->p, f->now, &s, &err), -ERR_PROTOCOL);
+    assert_int_equal(pipeline_stream_made(f->p, f->now, &s, 0, true, &err), -ERR_PROTOCOL);
     pipeline_stream_lost(f->p, f->now);
     assert_int_equal(stream(f), STREAM_OFF);
 }
