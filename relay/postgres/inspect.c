@@ -312,7 +312,8 @@ static int lease_missing(const PGresult *res, struct err *err)
     return err_set(err, ERR_CONFIG,
                    "there is no lease table %s: CREATE TABLE %s (shard integer NOT NULL DEFAULT 0 "
                    "PRIMARY KEY, epoch bigint NOT NULL DEFAULT 0, owner uuid, owner_name text, "
-                   "renewed_at timestamptz, ttl_ms integer); INSERT INTO %s (shard) VALUES (0); "
+                   "renewed_at timestamptz, ttl_ms integer, slot text, slot_server text, "
+                   "slot_snapshot text, confirmed_lsn pg_lsn); INSERT INTO %s (shard) VALUES (0); "
                    "GRANT SELECT, UPDATE ON %s TO \"%s\"",
                    lease, lease, lease, lease, value(res, COL_USER));
 }

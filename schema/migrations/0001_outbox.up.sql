@@ -126,12 +126,16 @@ COMMENT ON INDEX outbox_unpublished_xid IS 'The relay''s reads of what has commi
 
 -- Renewed every few seconds: with room on the page an update is a HOT one and adds to no index.
 CREATE TABLE outbox_lease (
-    shard      integer     NOT NULL DEFAULT 0 PRIMARY KEY,
-    epoch      bigint      NOT NULL DEFAULT 0,
-    owner      uuid,
-    owner_name text,
-    renewed_at timestamptz,
-    ttl_ms     integer
+    shard         integer NOT NULL DEFAULT 0 PRIMARY KEY,
+    epoch         bigint  NOT NULL DEFAULT 0,
+    owner         uuid,
+    owner_name    text,
+    renewed_at    timestamptz,
+    ttl_ms        integer,
+    slot          text,
+    slot_server   text,
+    slot_snapshot text,
+    confirmed_lsn pg_lsn
 ) WITH (fillfactor = 10);
 INSERT INTO outbox_lease (shard) VALUES (0);
 
@@ -144,6 +148,14 @@ COMMENT ON COLUMN outbox_lease.owner_name IS 'What the owner calls itself, for p
 COMMENT ON COLUMN outbox_lease.renewed_at IS 'The owner''s last sign of life, by this clock.';
 COMMENT ON COLUMN outbox_lease.ttl_ms IS
     'How many milliseconds after renewed_at another relay may take the shard.';
+COMMENT ON COLUMN outbox_lease.slot IS
+    'The replication slot that the relay reads, where one is named (source.slot).';
+COMMENT ON COLUMN outbox_lease.slot_server IS
+    'On which server, and which timeline of it: system identifier/timeline.';
+COMMENT ON COLUMN outbox_lease.slot_snapshot IS
+    'What committed before the slot began, until all of it has been read from the table.';
+COMMENT ON COLUMN outbox_lease.confirmed_lsn IS
+    'Up to here in the server''s log Kafka has all events. Null while the slot is being made.';
 
 -- Waking the relay --------------------------------------------------------------------------------
 

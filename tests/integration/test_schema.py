@@ -41,6 +41,10 @@ LEASE_COLUMNS = [
     ("owner_name", "text", False, None),
     ("renewed_at", "timestamp with time zone", False, None),
     ("ttl_ms", "integer", False, None),
+    ("slot", "text", False, None),
+    ("slot_server", "text", False, None),
+    ("slot_snapshot", "text", False, None),
+    ("confirmed_lsn", "pg_lsn", False, None),
 ]
 # Everything in a schema that is not the system's own.
 OBJECTS = """
