@@ -49,15 +49,24 @@ static void lookup(struct relay *r, int64_t now, uint32_t topic)
         pipeline_topic(r->pipeline, now, topic, TOPIC_NO_ANSWER);
 }
 
-static void acknowledge(struct relay *r, int64_t now, const struct ledger_batch *batch)
+static void acknowledge(struct relay *r, int64_t now, const struct ledger_batch *batch,
+                        uint64_t position)
 {
     struct owner_view view;
     struct err err;
 
     owner_view(r->owner, &view);
     if (acknowledger_send(r->acknowledger, control_conn(r->control), &r->facts, view.shard,
-                          view.epoch, batch, &err) != 0)
+                          view.epoch, batch, position, &err) != 0)
         (void)pipeline_acked(r->pipeline, now, batch->number, ACK_FAILED);
+}
+
+static void make_stream(struct relay *r)
+{
+    struct owner_view view;
+
+    owner_view(r->owner, &view);
+    wal_source_make(r->wal, &r->facts, view.epoch);
 }
 
 /* Returns false when there is nothing more to do. */
@@ -73,7 +82,7 @@ static bool carry_out(struct relay *r, int64_t now)
         table_source_read(r->source, &action.read);
         break;
     case ACTION_ACK:
-        acknowledge(r, now, &action.ack);
+        acknowledge(r, now, &action.ack, action.position);
         break;
     case ACTION_LOOKUP:
         lookup(r, now, action.topic);
@@ -82,7 +91,7 @@ static bool carry_out(struct relay *r, int64_t now)
         sink_rebuild(r->sink, rebuild_timeout_ms);
         break;
     case ACTION_STREAM_MAKE:
-        wal_source_make(r->wal, &r->facts);
+        make_stream(r);
         break;
     case ACTION_STREAM_START:
         wal_source_start(r->wal);
@@ -346,6 +355,7 @@ static int open_parts(struct relay *r, struct err *err)
         .poll_interval_ms = r->config->source_poll_interval_ms,
         .sweep_interval_ms = 10000,
         .stream_sweep_interval_ms = 60000,
+        .named = r->config->source_slot[0] != '\0',
         .seed = (uint64_t)clock_wall_ms() ^ (uint64_t)uv_os_getpid(),
     };
     int rc = format_new(&r->format, r->config->route_topic, err);

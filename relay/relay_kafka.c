@@ -23,14 +23,34 @@ static void count_error(struct relay_counters *c, enum delivery class, const cha
 
 /* Remembers the event to halt at: the oldest that was refused. */
 static void remember_culprit(struct relay *r, const struct ledger_item *item, const char *topic,
-                             size_t topic_len, const struct err *why)
+                             size_t topic_len, uint64_t behind, const struct err *why)
 {
     if (r->culprit_known && item->seq >= r->culprit.seq)
         return;
     r->culprit_known = true;
     r->culprit = *item;
+    r->culprit_behind = behind;
     r->culprit_why = *why;
     (void)snprintf(r->culprit_topic, sizeof r->culprit_topic, "%.*s", (int)topic_len, topic);
+}
+
+/* A named slot streams it as it was written, whatever becomes of its row. */
+static void log_streamed_culprit(struct relay *r, const struct log_field *fields, size_t n,
+                                 const char *id)
+{
+    bool message = r->culprit.seq < 0;
+    char at[24] = "";
+    char behind[24];
+
+    if (message)
+        relay_lsn_text((uint64_t)r->culprit.seq - (uint64_t)INT64_MIN, at);
+    relay_lsn_text(r->culprit_behind, behind);
+    log_write(r->log, LOG_ERROR, "relay", fields, n,
+              "%s %s cannot be published: %s. Nothing behind it in slot \"%s\" was confirmed. "
+              "Correct the cause and start again; or, to pass over its whole transaction: UPDATE "
+              "%s SET confirmed_lsn = '%s'",
+              message ? "the logical message at" : "event", message ? at : id,
+              r->culprit_why.message, r->config->source_slot, r->facts.lease, behind);
 }
 
 void relay_log_culprit(struct relay *r)
@@ -46,6 +66,10 @@ void relay_log_culprit(struct relay *r)
     if (!r->culprit_known)
         return;
     event_id_text(r->culprit.id, id);
+    if (r->culprit_behind != 0) {
+        log_streamed_culprit(r, fields, sizeof fields / sizeof *fields, id);
+        return;
+    }
     log_write(r->log, LOG_ERROR, "relay", fields, sizeof fields / sizeof *fields,
               "event %s cannot be published: %s. It stays in %s, nothing later of its key was "
               "published. Correct the cause, or correct or delete the row, and start again",
@@ -79,7 +103,7 @@ static struct sink_record sink_record_of(const struct record *record,
 }
 
 static void put(struct relay *r, int64_t now, const struct sink_record *out,
-                const struct record *record, const struct pipeline_row *row)
+                const struct record *record, const struct pipeline_row *row, uint64_t behind)
 {
     struct err err;
 
@@ -87,17 +111,37 @@ static void put(struct relay *r, int64_t now, const struct sink_record *out,
         return;
     if (err.class == ERR_ROW) {
         count_error(&r->counters, DELIVERY_ROW, "REFUSED");
-        remember_culprit(r, &row->item, record->topic, record->topic_len, &err);
+        remember_culprit(r, &row->item, record->topic, record->topic_len, behind, &err);
     }
     pipeline_put_failed(r->pipeline, now, out->tag, class_of(&err));
 }
 
-bool relay_put(struct relay *r, const struct event *event, bool streamed)
+/* Behind the transaction that is being streamed, in a named slot; else 0. */
+static uint64_t behind_this(const struct relay *r)
+{
+    return r->config->source_slot[0] != '\0' ? r->wal_commit + 1 : 0;
+}
+
+/* The row or message is its own culprit, or waits (CUT). */
+static bool refused(struct relay *r, int64_t now, enum verdict v, const struct ledger_item *item,
+                    const struct record *record, uint64_t behind, const struct err *why)
+{
+    if (v == VERDICT_INVALID) {
+        count_error(&r->counters, DELIVERY_ROW, "INVALID");
+        remember_culprit(r, item, record->topic, record->topic_len, behind, why);
+    }
+    relay_pump(r, now);
+    return false;
+}
+
+static bool put_event(struct relay *r, const struct event *event, bool streamed, bool message)
 {
     int64_t now = clock_boot_ms();
-    struct pipeline_row row = {.xid = event->xid};
+    struct pipeline_row row = {.xid = event->xid, .message = message};
     struct record record = {0};
+    uint64_t behind = streamed ? behind_this(r) : 0;
     struct sink_record out;
+    enum verdict v;
     struct err err;
     int rc;
 
@@ -122,11 +166,12 @@ bool relay_put(struct relay *r, const struct event *event, bool streamed)
      * report lets it go on. */
     if (streamed && !row.invalid && !sink_takes(r->sink, &out))
         return false;
-    switch (streamed ? pipeline_stream_row(r->pipeline, now, &row, &out.tag, &err)
-                     : pipeline_row(r->pipeline, now, &row, &out.tag, &err)) {
+    v = streamed ? pipeline_stream_row(r->pipeline, now, &row, &out.tag, &err)
+                 : pipeline_row(r->pipeline, now, &row, &out.tag, &err);
+    switch (v) {
     case VERDICT_PUT:
         if (streamed || sink_takes(r->sink, &out))
-            put(r, now, &out, &record, &row);
+            put(r, now, &out, &record, &row, behind);
         else
             pipeline_put_failed(r->pipeline, now, out.tag, DELIVERY_LOST);
         return true;
@@ -134,14 +179,31 @@ bool relay_put(struct relay *r, const struct event *event, bool streamed)
     case VERDICT_HOLD:
         return true;
     case VERDICT_INVALID:
-        count_error(&r->counters, DELIVERY_ROW, "INVALID");
-        remember_culprit(r, &row.item, record.topic, record.topic_len, &err);
-        break;
     case VERDICT_CUT:
         break;
     }
-    relay_pump(r, now);
-    return false;
+    return refused(r, now, v, &row.item, &record, behind, &err);
+}
+
+bool relay_put(struct relay *r, const struct event *event, bool streamed)
+{
+    return put_event(r, event, streamed, false);
+}
+
+bool relay_put_message(struct relay *r, uint64_t lsn, const struct event *event,
+                       const struct err *why)
+{
+    struct pipeline_row row = {
+        .item = {.seq = wal_message_seq(lsn)}, .message = true, .invalid = true};
+    struct record none = {.topic = ""};
+    int64_t now = clock_boot_ms();
+    uint64_t tag;
+    struct err err;
+
+    if (event != NULL)
+        return put_event(r, event, true, true);
+    return refused(r, now, pipeline_stream_row(r->pipeline, now, &row, &tag, &err), &row.item,
+                   &none, behind_this(r), why);
 }
 
 /* ---- topics ---- */
@@ -214,8 +276,13 @@ static void on_report(void *arg, uint64_t tag, enum delivery what, const char *e
         remember_cause(r, item.topic, why);
     if (what == DELIVERY_ROW) {
         const char *topic = sink_topic_name(r->sink, item.topic);
+        uint64_t behind = pipeline_stream_behind(r->pipeline, item.tx);
 
-        remember_culprit(r, &item, topic, strlen(topic), why);
+        if (item.xid == 0 && item.seq >= 0) /* read from the table */
+            behind = 0;
+        else if (behind == 0)
+            behind = behind_this(r);
+        remember_culprit(r, &item, topic, strlen(topic), behind, why);
     }
 }
 

@@ -76,6 +76,8 @@ struct relay {
     char wal_why[256];      /* why there is none, as it was logged; empty: nothing to say */
     int64_t wal_gauged_at;
     int64_t wal_retained; /* bytes that the slot holds back */
+    int64_t wal_over;     /* halves of the budget that a named slot was warned about, 0 within it */
+    uint64_t wal_commit;  /* the commit of the transaction that is being streamed; 0: none yet */
     uint32_t wal_waits;   /* looks at a slot that is still being made */
     const char *mode;     /* as it was logged */
     struct control *control;
@@ -112,6 +114,7 @@ struct relay {
     bool culprit_known;
     struct ledger_item culprit; /* the event that the relay halts at */
     char culprit_topic[ROUTE_TOPIC_MAX + 1];
+    uint64_t culprit_behind; /* of a named slot's stream: where its transaction is passed over */
     struct err culprit_why;
     char stall[320]; /* empty: it flows */
 
@@ -140,6 +143,8 @@ void relay_wal_tick(struct relay *r, int64_t now);
 bool relay_wal_flow(struct relay *r);
 /* Decides, where that is not set, whether events are streamed. */
 void relay_choose_source(struct relay *r, int64_t now);
+/* A position in the log as PostgreSQL writes it. */
+void relay_lsn_text(uint64_t lsn, char ret_text[24]);
 /* "notify", "wal" or "interval": how events are found. */
 const char *relay_mode(const struct relay *r);
 
@@ -147,6 +152,9 @@ const char *relay_mode(const struct relay *r);
 int relay_kafka_open(struct relay *r, struct err *err);
 /* False for a row that is to come again: cut. streamed: by the stream, else in a page. */
 bool relay_put(struct relay *r, const struct event *event, bool streamed);
+/* The same of a logical message; event NULL: it makes none, why says why. */
+bool relay_put_message(struct relay *r, uint64_t lsn, const struct event *event,
+                       const struct err *why);
 void relay_discard_producer(struct relay *r);
 void relay_log_culprit(struct relay *r);
 /* Why the topic is away, "" if nothing is known; borrowed. */

@@ -56,6 +56,11 @@ static void describe_stall(struct relay *r, int64_t now, const struct pipeline_v
     else if (!v->ack_up)
         (void)snprintf(ret, size, "rows cannot be acknowledged: %s",
                        r->outages[SERVER_CONTROL].why);
+    else if (r->config->source_slot[0] != '\0' && r->wal_why[0] != '\0')
+        (void)snprintf(ret, size, "the slot cannot be read: %.200s", r->wal_why);
+    else if (v->stalled)
+        (void)snprintf(ret, size, "the slot's stream waits for topic %s, which is away",
+                       sink_topic_name(r->sink, v->stalled_on));
     else if (v->topics_away > 0)
         (void)snprintf(ret, size, "%u topics are away; see topics_waiting", v->topics_away);
 }
@@ -181,6 +186,9 @@ static int serve_metrics(void *arg, struct buf *b)
           r->stall[0] != '\0');
     gauge(b, "outbox_relay_slot_retained_wal_bytes",
           "WAL that the slot holds back; 0 without a slot.", (double)r->wal_retained);
+    gauge(b, "outbox_relay_slot_over_budget",
+          "1 while the slot that source.slot names holds back more than source.wal_budget.",
+          r->wal_over > 0);
     counter(b, "outbox_relay_acknowledged_events_total", "Rows deleted or marked after delivery.",
             r->counters.acknowledged);
     counter(b, "outbox_relay_swept_events_total",
@@ -231,6 +239,20 @@ static json_t *topics_waiting(const struct relay *r)
     return list;
 }
 
+/* Of the slot that source.slot names; null for none. */
+static json_t *named_slot(const struct relay *r, const struct pipeline_view *v)
+{
+    char confirmed[24];
+
+    if (r->config->source_slot[0] == '\0')
+        return json_null();
+    relay_lsn_text(pipeline_checkpoint(r->pipeline), confirmed);
+    return json_pack("{s:s, s:b, s:o, s:b}", "name", r->config->source_slot, "read",
+                     (int)v->streaming, "confirmed_lsn",
+                     pipeline_checkpoint(r->pipeline) != 0 ? json_string(confirmed) : json_null(),
+                     "over_budget", (int)(r->wal_over > 0));
+}
+
 static json_t *build_status(struct relay *r)
 {
     struct pipeline_view v;
@@ -239,16 +261,16 @@ static json_t *build_status(struct relay *r)
     pipeline_view(r->pipeline, &v);
     owner_view(r->owner, &o);
     return json_pack(
-        "{s:s, s:s, s:I, s:s, s:{s:i, s:I, s:s, s:I}, s:{s:s, s:o, s:I, s:b, s:b, s:b},"
+        "{s:s, s:s, s:I, s:s, s:{s:i, s:I, s:s, s:I}, s:{s:s, s:o, s:o, s:I, s:b, s:b, s:b},"
         " s:{s:b, s:s, s:o}, s:{s:b, s:o}, s:{s:I, s:I, s:I, s:I}, s:I, s:I, s:I, s:f, s:o, s:o}",
         "version", OUTBOX_VERSION, "state", state(r, &v), "uptime_s",
         (json_int_t)((clock_boot_ms() - r->started_at) / 1000), "table",
         r->known ? r->facts.table : r->config->source_table, "lease", "shard", o.shard, "epoch",
         (json_int_t)o.epoch, "owner", o.name, "expires_in_ms", (json_int_t)o.expires_in_ms,
-        "source", "mode", relay_mode(r), "no_slot", text_or_null(r->wal_why), "retained_wal_bytes",
-        (json_int_t)r->wal_retained, "up", (int)v.source_up, "sleeping",
-        (int)pipeline_asleep(r->pipeline), "caught_up", (int)v.caught_up, "postgres", "up",
-        (int)(v.source_up && r->control_up), "server",
+        "source", "mode", relay_mode(r), "no_slot", text_or_null(r->wal_why), "slot",
+        named_slot(r, &v), "retained_wal_bytes", (json_int_t)r->wal_retained, "up",
+        (int)v.source_up, "sleeping", (int)pipeline_asleep(r->pipeline), "caught_up",
+        (int)v.caught_up, "postgres", "up", (int)(v.source_up && r->control_up), "server",
         r->source != NULL ? table_source_where(r->source) : "", "error",
         text_or_null(r->outages[r->outages[SERVER_READ].down ? SERVER_READ : SERVER_CONTROL].why),
         "kafka", "up", (int)v.kafka_up, "error", text_or_null(r->outages[SERVER_KAFKA].why),

@@ -16,6 +16,17 @@ static const int64_t gauges_ms = 2000;
  */
 static const int64_t crossing_bytes = INT64_C(100) << 20;
 
+/* It stays, and nothing else brings its events. */
+static bool named(const struct relay *r)
+{
+    return r->config->source_slot[0] != '\0';
+}
+
+void relay_lsn_text(uint64_t lsn, char ret_text[24])
+{
+    (void)snprintf(ret_text, 24, "%" PRIX32 "/%" PRIX32, (uint32_t)(lsn >> 32), (uint32_t)lsn);
+}
+
 /* ---- choosing ---- */
 
 const char *relay_mode(const struct relay *r)
@@ -28,7 +39,7 @@ const char *relay_mode(const struct relay *r)
 
 void relay_choose_source(struct relay *r, int64_t now)
 {
-    bool wanted = r->config->source_mode == SOURCE_WAL ||
+    bool wanted = named(r) || r->config->source_mode == SOURCE_WAL ||
                   (r->config->source_mode == SOURCE_AUTO && r->ladder.known && !r->ladder.works);
 
     if (r->wal != NULL)
@@ -63,20 +74,37 @@ static void say_why(struct relay *r, const struct err *why)
     if (strcmp(text, r->wal_why) == 0)
         return;
     (void)snprintf(r->wal_why, sizeof r->wal_why, "%s", text);
-    log_warn(r->log, "postgres",
-             "logical decoding: %s. Events are read from the table meanwhile; tried again",
-             why->message);
+    log_warn(r->log, "postgres", "logical decoding: %s. Events %s meanwhile; tried again",
+             why->message, named(r) ? "wait in the slot" : "are read from the table");
 }
 
-static void on_made(void *arg, const struct slice *snapshot)
+static void log_named(struct relay *r, const struct wal_start *start)
+{
+    char at[24];
+
+    relay_lsn_text(start->lsn, at);
+    log_info(r->log, "postgres", "slot \"%s\" is read from %s%s", r->config->source_slot, at,
+             start->table ? ", behind what the table had before" : "");
+    if (r->facts.server_version < 140000)
+        log_warn(r->log, "postgres",
+                 "PostgreSQL %d does not stream logical messages (14 and later do): events are "
+                 "rows of the table alone",
+                 r->facts.server_version / 10000);
+}
+
+static void on_made(void *arg, const struct wal_start *start)
 {
     struct relay *r = arg;
     int64_t now = clock_boot_ms();
     struct err err;
 
+    if (named(r))
+        log_named(r, start);
     r->wal_ever = true;
     r->wal_why[0] = '\0';
-    if (pipeline_stream_made(r->pipeline, now, snapshot, 0, true, &err) != 0) {
+    r->wal_commit = 0;
+    if (pipeline_stream_made(r->pipeline, now, &start->snapshot, start->lsn, start->table, &err) !=
+        0) {
         wal_source_drop(r->wal, false);
         say_why(r, &err);
         pipeline_stream_lost(r->pipeline, now);
@@ -92,10 +120,12 @@ static void on_lost(void *arg, const struct err *why)
     if (r->closing)
         return;
     r->wal_retained = 0;
-    /* Asked for and impossible, at the start, is a wrong setting. */
-    if (r->config->source_mode == SOURCE_WAL && !r->wal_ever &&
+    /* Asked for and impossible, at the start, is a wrong setting; of a named slot at any time,
+     * since its events come by no other way. */
+    if ((named(r) || (r->config->source_mode == SOURCE_WAL && !r->wal_ever)) &&
         (why->class == ERR_CONFIG || why->class == ERR_PERMISSION)) {
-        log_error(r->log, "postgres", "source.mode wal: %s", why->message);
+        log_error(r->log, "postgres", "%s: %s", named(r) ? "source.slot" : "source.mode wal",
+                  why->message);
         relay_fail(r, err_exit_code(why->class));
         return;
     }
@@ -104,16 +134,34 @@ static void on_lost(void *arg, const struct err *why)
     relay_pump(r, now);
 }
 
-static void on_begin(void *arg, uint32_t xid)
+static void on_begin(void *arg, uint32_t xid, uint64_t commit)
 {
     struct relay *r = arg;
 
+    r->wal_commit = commit;
     pipeline_stream_begin(r->pipeline, xid);
 }
 
 static bool on_row(void *arg, const struct event *event)
 {
     return relay_put(arg, event, true);
+}
+
+static bool on_message(void *arg, uint64_t lsn, const struct event *event, const struct err *why)
+{
+    return relay_put_message(arg, lsn, event, why);
+}
+
+static void on_odd_message(void *arg, uint64_t lsn)
+{
+    struct relay *r = arg;
+    char at[24];
+
+    relay_lsn_text(lsn, at);
+    log_warn(r->log, "postgres",
+             "the logical message at %s has the prefix \"%s\" and is part of no transaction, so it "
+             "is no event: pg_logical_emit_message(true, ...)",
+             at, r->config->source_message_prefix);
 }
 
 static void on_end(void *arg, uint64_t lsn)
@@ -140,6 +188,24 @@ static void give_up(struct relay *r, int64_t now, bool blocked)
     relay_pump(r, now);
 }
 
+/* A named slot is never given up: the warning comes again with every further half of the budget. */
+static void watch_budget(struct relay *r)
+{
+    int64_t budget = r->config->source_wal_budget;
+    int64_t step = r->wal_retained <= budget ? 0 : 1 + (r->wal_retained - budget) / (budget / 2);
+
+    if (step > r->wal_over)
+        log_warn(r->log, "postgres",
+                 "slot \"%s\" holds back %" PRId64 " MiB of WAL, over source.wal_budget (%" PRId64
+                 " MiB): the disk fills up unless its events are published. It stays; see status",
+                 r->config->source_slot, r->wal_retained >> 20, budget >> 20);
+    else if (step == 0 && r->wal_over > 0)
+        log_info(r->log, "postgres", "slot \"%s\" is within source.wal_budget again",
+                 r->config->source_slot);
+    if (step > r->wal_over || step == 0)
+        r->wal_over = step;
+}
+
 static void on_gauges(void *arg, const struct wal_gauges *gauges)
 {
     struct relay *r = arg;
@@ -150,6 +216,10 @@ static void on_gauges(void *arg, const struct wal_gauges *gauges)
 
     pipeline_view(r->pipeline, &view);
     r->wal_retained = gauges->retained;
+    if (named(r)) {
+        watch_budget(r);
+        return;
+    }
     if (gauges->retained > r->config->source_wal_budget) {
         (void)err_set(&why, ERR_UNAVAILABLE,
                       "the slot held back %" PRId64 " MiB of WAL, over source.wal_budget (%" PRId64
@@ -192,13 +262,27 @@ void relay_wal_tick(struct relay *r, int64_t now)
 
 int relay_wal_open(struct relay *r, const char *uri, uint64_t seed, struct err *err)
 {
-    static const struct wal_source_callbacks callbacks = {on_made, on_lost, on_begin, on_row,
-                                                          on_end,  on_idle, on_gauges};
-    struct wal_slot_options options = {
-        .uri = uri,
-        .publication = r->config->source_publication,
-        .timeout_ms = timeout_ms,
-        .seed = seed,
+    static const struct wal_source_callbacks callbacks = {
+        .on_made = on_made,
+        .on_lost = on_lost,
+        .on_begin = on_begin,
+        .on_row = on_row,
+        .on_message = on_message,
+        .on_odd_message = on_odd_message,
+        .on_end = on_end,
+        .on_idle = on_idle,
+        .on_gauges = on_gauges,
+    };
+    struct wal_source_options options = {
+        .slot =
+            {
+                .uri = uri,
+                .publication = r->config->source_publication,
+                .name = r->config->source_slot,
+                .timeout_ms = timeout_ms,
+                .seed = seed,
+            },
+        .message_prefix = r->config->source_message_prefix,
     };
     int rc = wal_source_open(&r->wal, &r->loop, &options, &callbacks, r, err);
 

@@ -1,11 +1,11 @@
-/* `check`: walks the way that `run` would go, up to the first publication, and changes nothing. */
+/* `check`: walks the way that `run` would go, up to the first publication, and changes nothing, but
+ * what --fix is to make. */
+#include "cli/check_slot.h"
 #include "cli/cli.h"
-
 #include "core/format.h"
 #include "kafka/sink.h"
 #include "postgres/conn.h"
 #include "postgres/table_source.h"
-#include "postgres/wal_slot.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -27,7 +27,6 @@ struct check {
     struct table_source *source;
     struct pg_facts facts;
     bool known; /* facts holds something */
-    struct wal_slot *slot;
     char *topics[TOPICS_MAX];
     size_t ntopics;
     bool bad_row;
@@ -187,70 +186,9 @@ static void check_postgres(struct check *c)
     (void)uv_loop_close(&loop);
 }
 
-/* ---- decoding ---- */
-
-static void on_slot_ready(void *arg)
+static void slot_result(void *arg, enum err_class class, const char *message)
 {
-    struct check *c = arg;
-    char text[256];
-
-    (void)snprintf(text, sizeof text, "possible, by publication \"%s\"",
-                   c->cli->config->source_publication);
-    result(c, "decoding", ERR_NONE, text);
-    wal_slot_close(c->slot, 0, closed, NULL);
-}
-
-static void on_slot_failed(void *arg, const struct err *why)
-{
-    struct check *c = arg;
-    char text[1200];
-
-    /* The relay finds another way, unless it is told to take this one. */
-    (void)snprintf(text, sizeof text, "not possible: %s", why->message);
-    result(c, "decoding", c->cli->config->source_mode == SOURCE_WAL ? why->class : ERR_NONE, text);
-    wal_slot_close(c->slot, 0, closed, NULL);
-}
-
-static void on_slot_snapshot(void *arg, const char *text, size_t len)
-{
-    (void)arg;
-    (void)text;
-    (void)len;
-}
-
-static void on_slot_gauges(void *arg, const struct wal_gauges *gauges)
-{
-    (void)arg;
-    (void)gauges;
-}
-
-/* Only where it would be used. */
-static void check_decoding(struct check *c)
-{
-    static const struct wal_slot_callbacks callbacks = {on_slot_ready, on_slot_snapshot,
-                                                        on_slot_gauges, on_slot_failed};
-    const struct config *config = c->cli->config;
-    struct wal_slot_options options = {
-        .uri = config->postgres_direct_uri[0] != '\0' ? config->postgres_direct_uri
-                                                      : config->postgres_uri,
-        .publication = config->source_publication,
-        .look_only = true,
-        .timeout_ms = timeout_ms,
-    };
-    uv_loop_t loop;
-    struct err err;
-
-    if (!c->known || !(config->source_mode == SOURCE_WAL ||
-                       (config->source_mode == SOURCE_AUTO && c->facts.notify_off)))
-        return;
-    if (uv_loop_init(&loop) != 0) {
-        result(c, "decoding", ERR_NOMEM, "out of memory");
-        return;
-    }
-    if (wal_slot_open(&c->slot, &loop, &options, &c->facts, 0, &callbacks, c, &err) != 0)
-        failed(c, "decoding", &err);
-    uv_run(&loop, UV_RUN_DEFAULT);
-    (void)uv_loop_close(&loop);
+    result(arg, "decoding", class, message);
 }
 
 static void check_kafka(struct check *c, const struct sink_options *options)
@@ -303,7 +241,8 @@ static void check_all(struct check *c)
     } else {
         result(c, "settings", ERR_NONE, "every value is allowed");
         check_postgres(c);
-        check_decoding(c);
+        if (c->known)
+            check_slot(config, &c->facts, c->cli->fix, slot_result, c);
         check_kafka(c, &options);
     }
     free(properties);

@@ -21,7 +21,7 @@ struct words {
 };
 
 /* Sorts the arguments. Only three words are kept: no command has more than two. */
-static void sort_arguments(struct words *w, int argc, char *const *argv, bool *ret_json)
+static void sort_arguments(struct words *w, int argc, char *const *argv, struct cli *ret)
 {
     w->rest[w->nrest++] = argc > 0 ? argv[0] : NULL;
     for (int i = 1; i < argc; i++) {
@@ -32,7 +32,9 @@ static void sort_arguments(struct words *w, int argc, char *const *argv, bool *r
         } else if (strcmp(arg, "--version") == 0) {
             w->version = true;
         } else if (strcmp(arg, "--json") == 0) {
-            *ret_json = true;
+            ret->json = true;
+        } else if (strcmp(arg, "--fix") == 0) {
+            ret->fix = true;
         } else if (strncmp(arg, "--", 2) == 0 && arg[2] != '\0') {
             w->rest[w->nrest++] = argv[i];
             if (config_flag_takes_next(arg, i + 1 < argc ? argv[i + 1] : NULL))
@@ -115,6 +117,8 @@ static int choose(struct cli *c, const struct words *w, struct err *err)
     } else if (w->version && c->command != COMMAND_VERSION && c->command != COMMAND_HELP) {
         return err_set(err, ERR_USAGE, "flag --version: goes with no command");
     }
+    if (c->fix && c->command != COMMAND_CHECK && c->command != COMMAND_HELP)
+        return err_set(err, ERR_USAGE, "flag --fix: goes with check");
     if (c->json && c->command == COMMAND_RUN)
         return err_set(err, ERR_USAGE,
                        "flag --json: goes with status, check, config print and version; for the "
@@ -131,7 +135,7 @@ int cli_parse(struct cli *ret, int argc, char *const *argv, char *const *environ
     w.rest = calloc((size_t)(argc > 0 ? argc : 1) + 1, sizeof *w.rest);
     if (w.rest == NULL)
         return err_set(err, ERR_NOMEM, "command line: out of memory");
-    sort_arguments(&w, argc, argv, &ret->json);
+    sort_arguments(&w, argc, argv, ret);
     rc = choose(ret, &w, err);
     if (rc != 0 || ret->command == COMMAND_HELP)
         goto out;

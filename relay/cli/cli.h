@@ -20,6 +20,7 @@ struct cli {
     enum command
         help_for; /* COMMAND_HELP: the command asked about, COMMAND_HELP itself for the whole */
     bool json;    /* --json of status, check, config print, version */
+    bool fix;     /* --fix of check */
     struct config *config; /* loaded for run, check, status, config print; else NULL */
 };
 

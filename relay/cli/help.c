@@ -60,11 +60,13 @@ static const char run_text[] =
     "      --kafka-bootstrap-servers kafka:9092 --log-format json\n";
 
 static const char check_text[] =
-    "Usage: outbox-relay check [--json] [--setting value ...]\n"
+    "Usage: outbox-relay check [--fix] [--json] [--setting value ...]\n"
     "\n"
     "Tries what run would need: the settings, both servers, the table and its columns, the "
     "rights,\n"
-    "the topics. Publishes and changes nothing. Give it the same settings as run.\n"
+    "the topics. Publishes and changes nothing. Give it the same settings as run. With --fix it "
+    "makes\n"
+    "the slot that source.slot names, and its publication, where they are missing.\n"
     "\n"
     "Example:\n"
     "  outbox-relay check --config /etc/outbox-relay.json && systemctl start outbox-relay\n";

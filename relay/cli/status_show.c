@@ -154,6 +154,7 @@ static void add_up(struct buf *b, json_t *object)
 static void show_source(FILE *out, json_t *root, struct buf *b)
 {
     json_t *source = take(root, "source");
+    json_t *slot = take(source, "slot");
     json_t *sleeping;
 
     (void)add(b, source, "mode", "", "");
@@ -164,6 +165,10 @@ static void show_source(FILE *out, json_t *root, struct buf *b)
                    json_is_true(sleeping) ? "asleep until a commit wakes it" : "awake");
     json_decref(sleeping);
     finish_part(out, "source", b, source);
+    if (json_is_object(slot))
+        finish_part(out, "slot", b, slot);
+    else
+        json_decref(slot);
 }
 
 static void show_server(FILE *out, json_t *root, const char *name, struct buf *b)

@@ -78,6 +78,11 @@ bool checkpoint_has(const struct checkpoint *c, uint64_t tx)
     return tx >= c->first && tx < c->next && at(c, tx)->rows > 0;
 }
 
+uint64_t checkpoint_end_of(const struct checkpoint *c, uint64_t tx)
+{
+    return checkpoint_has(c, tx) ? at(c, tx)->end : 0;
+}
+
 void checkpoint_leave(struct checkpoint *c, uint64_t tx)
 {
     if (!checkpoint_has(c, tx))

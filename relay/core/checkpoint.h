@@ -38,8 +38,10 @@ int checkpoint_enter(struct checkpoint *c, uint64_t *ret_tx, struct err *err);
 void checkpoint_leave(struct checkpoint *c, uint64_t tx);
 /* A row of tx is no longer held, and was not done. */
 void checkpoint_lose(struct checkpoint *c, uint64_t tx);
-/* Whether tx is one of this stream's. */
+/* Whether tx is one of this stream's, with rows that are not done. */
 bool checkpoint_has(const struct checkpoint *c, uint64_t tx);
+/* Where it ended; 0: it has not, or is not one of these. */
+uint64_t checkpoint_end_of(const struct checkpoint *c, uint64_t tx);
 /* The transaction that is being streamed has ended, with its commit before lsn; also for one of
  * which no row entered, and for an idle server's position between transactions. */
 void checkpoint_end(struct checkpoint *c, uint64_t lsn);

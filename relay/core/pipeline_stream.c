@@ -33,6 +33,8 @@ void pipeline_set_streaming(struct pipeline *p, int64_t now, bool wanted)
 /* Whatever happens now, its rows come: by the stream, or in a page. */
 static int named_made(struct pipeline *p, uint64_t lsn, bool table, struct err *err)
 {
+    int rc;
+
     p->made_lsn = lsn;
     p->stalled = -1;
     p->stream_xid = p->made_at.xmax;
@@ -44,8 +46,9 @@ static int named_made(struct pipeline *p, uint64_t lsn, bool table, struct err *
         return 0;
     }
     /* All rows of the table together are what comes before the stream's first transaction. */
-    if (checkpoint_open(&p->checkpoint, err) != 0)
-        return err->class;
+    rc = checkpoint_open(&p->checkpoint, err);
+    if (rc != 0)
+        return rc;
     stream_move(p, STREAM_SEAM);
     pipeline_start_over(p);
     return 0;
@@ -226,6 +229,11 @@ void pipeline_stream_idle(struct pipeline *p, uint64_t lsn)
 {
     if (stream_stands(p) && !p->checkpoint.open)
         checkpoint_end(&p->checkpoint, lsn);
+}
+
+uint64_t pipeline_stream_behind(const struct pipeline *p, uint64_t tx)
+{
+    return checkpoint_end_of(&p->checkpoint, tx);
 }
 
 uint64_t pipeline_checkpoint(const struct pipeline *p)

@@ -209,6 +209,17 @@ static int compare_names(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
+/* What each value alone does not tell. */
+static int check_together(const struct config *c, struct err *err)
+{
+    if (c->source_slot[0] != '\0' && c->source_mode == SOURCE_TABLE)
+        return err_set(err, ERR_CONFIG,
+                       "source.slot is \"%s\", and source.mode is table, which streams nothing: "
+                       "set source.mode to wal or auto, or source.slot to nothing",
+                       c->source_slot);
+    return 0;
+}
+
 int config_load(struct config **ret, int argc, char *const *argv, char *const *environ_,
                 struct err *err)
 {
@@ -232,6 +243,8 @@ int config_load(struct config **ret, int argc, char *const *argv, char *const *e
         rc = config_env(c, environ_, err);
     if (rc == 0)
         rc = config_flags(c, argc, argv, &file, err);
+    if (rc == 0)
+        rc = check_together(c, err);
     if (rc != 0)
         goto out;
     if (c->nkafka > 1)

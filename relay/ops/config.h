@@ -32,7 +32,9 @@ struct config {
     enum source_mode source_mode;
     char *source_table; /* "outbox" or "schema.outbox" */
     int64_t source_poll_interval_ms;
+    char *source_slot; /* "" : a temporary one */
     char *source_publication;
+    char *source_message_prefix;
     int64_t source_wal_budget; /* bytes */
     int64_t lease_ttl_ms;
     enum ack_mode ack_mode;

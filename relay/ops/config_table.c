@@ -53,18 +53,29 @@ const struct setting setting_table[SETTINGS] = {
      .min = 10,
      .max = 60000,
      .help = "How often to look when nothing notifies."},
+    {.key = "source.slot",
+     .type = SETTING_SLOT,
+     .offset = FIELD(source_slot),
+     .default_text = "",
+     .help = "A replication slot that stays, for logical messages and for services that delete "
+             "their own event rows; empty: a temporary one where it is needed."},
     {.key = "source.publication",
      .type = SETTING_STRING,
      .offset = FIELD(source_publication),
      .default_text = "outbox_relay",
      .help = "The publication that logical decoding reads; made where the role may."},
+    {.key = "source.message_prefix",
+     .type = SETTING_STRING,
+     .offset = FIELD(source_message_prefix),
+     .default_text = "outbox",
+     .help = "The prefix of logical messages that are events; they come by source.slot alone."},
     {.key = "source.wal_budget",
      .type = SETTING_BYTES,
      .offset = FIELD(source_wal_budget),
      .default_text = "1GiB",
      .min = 16 * MIB,
      .max = 1024 * GIB,
-     .help = "WAL that the slot may hold back before it is given up."},
+     .help = "WAL that a slot may hold back before it is given up; source.slot only warns."},
     {.key = "lease.ttl_ms",
      .type = SETTING_INTEGER,
      .offset = FIELD(lease_ttl_ms),
@@ -219,6 +230,10 @@ void setting_allowed(const struct setting *s, struct buf *b)
                    "at most %d bytes",
                    IDENTIFIER_MAX);
         break;
+    case SETTING_SLOT:
+        buf_printf(b, "lower-case letters, digits and _, at most %d of them, or empty",
+                   IDENTIFIER_MAX);
+        break;
     case SETTING_ADDRESS:
         buf_printf(b, "host:port, [::1]:port, :port for all addresses, or empty for off");
         break;
@@ -293,6 +308,14 @@ static bool identifier_ok(const char *text)
     return at != NULL && *at == '\0';
 }
 
+/* As PostgreSQL takes it (slot.c, ReplicationSlotValidateName). */
+static bool slot_ok(const char *text)
+{
+    size_t len = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_");
+
+    return text[len] == '\0' && len <= IDENTIFIER_MAX;
+}
+
 static void *field(const struct setting *s, struct config *c)
 {
     return (char *)c + s->offset;
@@ -344,6 +367,8 @@ enum setting_result setting_store(const struct setting *s, const char *text, str
         return store_string(s, text, c);
     case SETTING_IDENTIFIER:
         return identifier_ok(text) ? store_string(s, text, c) : SETTING_REFUSED;
+    case SETTING_SLOT:
+        return slot_ok(text) ? store_string(s, text, c) : SETTING_REFUSED;
     case SETTING_ADDRESS:
         if (*text != '\0' && !address_parse(text, &address))
             return SETTING_REFUSED;
@@ -371,6 +396,7 @@ void setting_text(const struct setting *s, const struct config *c, struct buf *b
     switch (s->type) {
     case SETTING_STRING:
     case SETTING_IDENTIFIER:
+    case SETTING_SLOT:
     case SETTING_ADDRESS:
         buf_append(b, *string, strlen(*string));
         return;
@@ -394,7 +420,7 @@ void setting_free_all(struct config *c)
     for (size_t i = 0; i < SETTINGS; i++) {
         const struct setting *s = &setting_table[i];
 
-        if (s->type == SETTING_STRING || s->type == SETTING_IDENTIFIER ||
+        if (s->type == SETTING_STRING || s->type == SETTING_IDENTIFIER || s->type == SETTING_SLOT ||
             s->type == SETTING_ADDRESS) {
             char **string = field(s, c);
 

@@ -8,6 +8,7 @@
 enum setting_type {
     SETTING_STRING,
     SETTING_IDENTIFIER, /* name or schema.name */
+    SETTING_SLOT,       /* a replication slot's name, or empty */
     SETTING_ADDRESS,    /* host:port or empty */
     SETTING_INTEGER,
     SETTING_BYTES,
@@ -26,7 +27,7 @@ struct setting {
     const char *help;
 };
 
-#define SETTINGS 17
+#define SETTINGS 19
 extern const struct setting setting_table[SETTINGS];
 
 #define KAFKA_PREFIX "kafka."

@@ -8,6 +8,7 @@
 #define OID_UUID 2950
 #define OID_INT8_ARRAY 1016
 #define OID_UUID_ARRAY 2951
+#define OID_PG_LSN 3220
 
 /* At most so many batches are on their way; the pipeline sends fewer. */
 #define BATCHES_MAX 8
@@ -77,22 +78,40 @@ static void answered(void *arg, const PGresult *res, const struct err *why)
     a->on_result(a->arg, batch.number, result, &snapshot, why);
 }
 
+/* Its index, from 0: behind the arrays. */
+static int position_parameter(const struct ledger_batch *batch)
+{
+    return batch->n == 0 ? 2 : batch->strict ? 4 : 3;
+}
+
 /*
  * The lease is read in the same statement, under the same snapshot, which is taken after the
  * statement has its locks: a TRUNCATE that was waited for has advanced the epoch by then. The count
  * tells whether the lease was ours, whatever became of the rows.
  */
-static void build_sql(struct acknowledger *a, const struct pg_facts *facts, bool strict,
-                      bool streamed)
+static void build_sql(struct acknowledger *a, const struct pg_facts *facts,
+                      const struct ledger_batch *batch, uint64_t position)
 {
     const char *rows =
-        strict ? ", ROWS FROM (pg_catalog.unnest($3), pg_catalog.unnest($4)) AS a(seq, id)" : "";
-    const char *match = strict ? "o.seq = a.seq AND o.id = a.id" : "o.seq = ANY ($3)";
+        batch->strict ? ", ROWS FROM (pg_catalog.unnest($3), pg_catalog.unnest($4)) AS a(seq, id)"
+                      : "";
+    const char *match = batch->strict ? "o.seq = a.seq AND o.id = a.id" : "o.seq = ANY ($3)";
 
     buf_reset(&a->sql);
-    buf_printf(&a->sql,
-               "WITH l AS MATERIALIZED (SELECT 1 FROM %s WHERE shard = $1 AND epoch = $2), d AS (",
-               facts->lease);
+    if (position != 0)
+        buf_printf(&a->sql,
+                   "WITH l AS (UPDATE %s SET confirmed_lsn = greatest(confirmed_lsn, $%d),"
+                   " slot_snapshot = NULL WHERE shard = $1 AND epoch = $2 RETURNING 1)",
+                   facts->lease, position_parameter(batch) + 1);
+    else
+        buf_printf(&a->sql,
+                   "WITH l AS MATERIALIZED (SELECT 1 FROM %s WHERE shard = $1 AND epoch = $2)",
+                   facts->lease);
+    if (batch->n == 0) {
+        buf_printf(&a->sql, " SELECT pg_catalog.count(*) FROM l");
+        return;
+    }
+    buf_printf(&a->sql, ", d AS (");
     if (a->mark)
         buf_printf(&a->sql,
                    "UPDATE %s o SET published_at = pg_catalog.clock_timestamp() FROM l%s"
@@ -102,10 +121,11 @@ static void build_sql(struct acknowledger *a, const struct pg_facts *facts, bool
         buf_printf(&a->sql, "DELETE FROM %s o USING l%s WHERE %s", facts->table, rows, match);
     /* How many rows it found matters of rows that were streamed alone: they may not be visible yet.
      */
-    buf_printf(&a->sql, streamed ? " RETURNING 1) SELECT (SELECT pg_catalog.count(*) FROM l),"
-                                   " (SELECT pg_catalog.count(*) FROM d),"
-                                   " pg_catalog.pg_current_snapshot()"
-                                 : ") SELECT pg_catalog.count(*) FROM l");
+    buf_printf(&a->sql, batch->streamed
+                            ? " RETURNING 1) SELECT (SELECT pg_catalog.count(*) FROM l),"
+                              " (SELECT pg_catalog.count(*) FROM d),"
+                              " pg_catalog.pg_current_snapshot()"
+                            : ") SELECT pg_catalog.count(*) FROM l");
 }
 
 /* An array in binary (PostgreSQL source, array_recv): dimensions, flags, type, length, lower bound,
@@ -136,29 +156,43 @@ static void build_arrays(struct acknowledger *a, const struct ledger_batch *batc
     }
 }
 
-int acknowledger_send(struct acknowledger *a, struct pg_conn *conn, const struct pg_facts *facts,
-                      int shard, uint64_t epoch, const struct ledger_batch *batch, struct err *err)
+static void put_u64(unsigned char to[8], uint64_t v)
 {
-    static const Oid types[] = {OID_INT4, OID_INT8, OID_INT8_ARRAY, OID_UUID_ARRAY};
-    static const int formats[] = {1, 1, 1, 1};
+    for (int i = 0; i < 8; i++)
+        to[i] = (unsigned char)(v >> (56 - 8 * i));
+}
+
+int acknowledger_send(struct acknowledger *a, struct pg_conn *conn, const struct pg_facts *facts,
+                      int shard, uint64_t epoch, const struct ledger_batch *batch,
+                      uint64_t position, struct err *err)
+{
+    static const int formats[] = {1, 1, 1, 1, 1};
+    Oid types[] = {OID_INT4, OID_INT8, OID_INT8_ARRAY, OID_UUID_ARRAY, 0};
     unsigned char shard_bytes[4];
     unsigned char epoch_bytes[8];
-    const char *values[4] = {(const char *)shard_bytes, (const char *)epoch_bytes};
-    int lengths[4] = {sizeof shard_bytes, sizeof epoch_bytes};
-    struct pg_params params = {batch->strict ? 4 : 3, types, values, lengths, formats};
+    unsigned char position_bytes[8];
+    int at = position_parameter(batch);
+    const char *values[5] = {(const char *)shard_bytes, (const char *)epoch_bytes};
+    int lengths[5] = {sizeof shard_bytes, sizeof epoch_bytes};
+    struct pg_params params = {position != 0 ? at + 1 : at, types, values, lengths, formats};
 
-    build_sql(a, facts, batch->strict, batch->streamed);
+    build_sql(a, facts, batch, position);
     build_arrays(a, batch);
     if (buf_cstr(&a->sql) == NULL || a->seqs.failed || a->ids.failed || a->n == BATCHES_MAX)
         return err_set(err, ERR_NOMEM, "out of memory for an acknowledgement");
     for (int i = 0; i < 4; i++)
         shard_bytes[i] = (unsigned char)((uint32_t)shard >> (24 - 8 * i));
-    for (int i = 0; i < 8; i++)
-        epoch_bytes[i] = (unsigned char)(epoch >> (56 - 8 * i));
+    put_u64(epoch_bytes, epoch);
+    put_u64(position_bytes, position);
     values[2] = (const char *)a->seqs.data;
     lengths[2] = (int)a->seqs.len;
     values[3] = (const char *)a->ids.data;
     lengths[3] = (int)a->ids.len;
+    if (position != 0) {
+        types[at] = OID_PG_LSN;
+        values[at] = (const char *)position_bytes;
+        lengths[at] = sizeof position_bytes;
+    }
     a->sent[a->n++] = (struct sent){batch->number, batch->n};
     pg_conn_query(conn, buf_cstr(&a->sql), &params, 0, answered, a);
     return 0;

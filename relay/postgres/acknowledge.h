@@ -26,10 +26,12 @@ int acknowledger_new(struct acknowledger **ret, bool mark, acknowledge_fn on_res
 void acknowledger_free(struct acknowledger *a);
 
 /* Sends one batch on conn (pipelined); its arrays are not needed after the call. Of a streamed one
- * the rows are counted, since they may not be visible yet. No answer comes if the connection is
+ * the rows are counted, since they may not be visible yet. position: of the named slot, stored in
+ * the lease with it; 0: none. Without rows it alone is stored. No answer comes if the connection is
  * lost: the owner of conn knows, and calls acknowledger_lost. ERR_NOMEM. */
 int acknowledger_send(struct acknowledger *a, struct pg_conn *conn, const struct pg_facts *facts,
-                      int shard, uint64_t epoch, const struct ledger_batch *batch, struct err *err);
+                      int shard, uint64_t epoch, const struct ledger_batch *batch,
+                      uint64_t position, struct err *err);
 void acknowledger_lost(struct acknowledger *a);
 
 #endif

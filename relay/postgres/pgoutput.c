@@ -145,7 +145,7 @@ static int parse_begin(struct pgoutput *p, struct scan *s, struct pgoutput_messa
     (void)p;
     ret->kind = PGOUTPUT_BEGIN;
     ret->final_lsn = read_u64(&s->r);
-    (void)read_u64(&s->r); /* when it committed */
+    ret->committed_us = pg_time_to_unix((int64_t)read_u64(&s->r));
     ret->xid = read_u32(&s->r);
     return ended(s, err);
 }

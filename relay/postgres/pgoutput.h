@@ -29,9 +29,10 @@ enum pgoutput_kind {
 /* What its kind does not have is zero. */
 struct pgoutput_message {
     enum pgoutput_kind kind;
-    uint64_t final_lsn; /* BEGIN: of the commit record */
-    uint64_t end_lsn;   /* COMMIT: of what follows it */
-    uint32_t xid;       /* BEGIN: top-level, without its epoch */
+    uint64_t final_lsn;   /* BEGIN: of the commit record */
+    uint64_t end_lsn;     /* COMMIT: of what follows it */
+    uint32_t xid;         /* BEGIN: top-level, without its epoch */
+    int64_t committed_us; /* BEGIN: microseconds since 1970 */
     /* INSERT; slices borrowed from the message or the parser until the next call. Columns that the
      * stream does not have are null; xid and created_us are then 0, and so they are when null. */
     struct event event;

@@ -1,5 +1,7 @@
 #include "postgres/wal_slot.h"
 
+#include "postgres/wal_look.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,11 +13,15 @@ static const int64_t lock_timeout_ms = 5000;
 static const uint32_t gauges_a_look = 5;
 
 struct wal_slot {
+    uv_loop_t *loop;
     struct pg_conn *conn;
     struct wal_slot_options options;
     const struct pg_facts *facts;
+    uint64_t epoch;
     uint64_t blocked;
     uint64_t oldest;
+    struct named_slot *named; /* NULL for a temporary one */
+    uint64_t lsn;             /* where it began */
     char session[48];
     char name[64];
     bool up;
@@ -55,93 +61,45 @@ static void query(struct wal_slot *s, struct buf *sql, const struct pg_params *p
 
 /* ---- whether, and the publication ---- */
 
-enum look {
-    LOOK_WAL_LEVEL,
-    LOOK_SENDERS,
-    LOOK_SLOTS,
-    LOOK_REPLICATION,
-    LOOK_PUBLICATION,
-    LOOK_INSERTS,
-    LOOK_TABLE,
-    LOOK_FILTER,
-    LOOK_MAY_PUBLISH,
-    LOOK_OLDEST,
-    LOOK_SYSTEM,
-    LOOK_TIMELINE,
-    LOOK_COUNT,
-};
-
-static const char *looked(const PGresult *res, enum look column)
+static void named_ready(void *arg, enum named_step step)
 {
-    return PQgetvalue(res, 0, (int)column);
+    struct wal_slot *s = arg;
+
+    if (s->closing || s->failed)
+        return;
+    s->ready = true;
+    s->callbacks.on_ready(s->arg, step);
 }
 
-static bool is_true(const PGresult *res, enum look column)
+static void named_start(void *arg, const struct wal_start *start)
 {
-    return looked(res, column)[0] == 't';
+    struct wal_slot *s = arg;
+
+    if (!s->closing && !s->failed)
+        s->callbacks.on_start(s->arg, start);
 }
 
-static int check_server(struct wal_slot *s, const PGresult *res, struct err *err)
+static void named_failed(void *arg, const struct err *why)
 {
-    if (strcmp(looked(res, LOOK_WAL_LEVEL), "logical") != 0)
-        return err_set(err, ERR_CONFIG,
-                       "wal_level is %s: ALTER SYSTEM SET wal_level = 'logical', and restart the "
-                       "server",
-                       looked(res, LOOK_WAL_LEVEL));
-    if (strcmp(looked(res, LOOK_SENDERS), "0") == 0 || strcmp(looked(res, LOOK_SLOTS), "0") == 0)
-        return err_set(err, ERR_CONFIG,
-                       "max_wal_senders or max_replication_slots is 0: ALTER SYSTEM SET "
-                       "max_wal_senders = 10; ALTER SYSTEM SET max_replication_slots = 10, and "
-                       "restart the server");
-    if (!is_true(res, LOOK_REPLICATION))
-        return err_set(err, ERR_PERMISSION,
-                       "role \"%s\" may not replicate: ALTER ROLE \"%s\" REPLICATION",
-                       s->facts->user, s->facts->user);
-    return 0;
+    fail(arg, why);
 }
 
-static int check_identity(struct wal_slot *s, const PGresult *res, struct err *err)
+/* All but a named slot's own matters is in order. */
+static void go_on(struct wal_slot *s)
 {
-    struct pg_identity identity;
+    static const struct named_slot_callbacks on = {named_ready, named_start, named_failed};
+    struct named_slot_options options = {
+        .name = s->options.name,
+        .epoch = s->epoch,
+        .look_only = s->options.look_only,
+        .timeout_ms = s->options.timeout_ms,
+    };
+    struct err err;
 
-    pg_identity_read(&identity, res, LOOK_SYSTEM);
-    if (pg_identity_equal(&identity, &s->facts->identity))
-        return 0;
-    return err_set(err, ERR_UNAVAILABLE,
-                   "it leads to another server than the table is read from, or to another timeline "
-                   "of it (a fail-over?)");
-}
-
-static int check_publication(struct wal_slot *s, const PGresult *res, struct err *err)
-{
-    const char *name = s->options.publication;
-    const char *table = s->facts->table;
-
-    if (PQgetisnull(res, 0, LOOK_PUBLICATION)) {
-        if (is_true(res, LOOK_MAY_PUBLISH))
-            return 0; /* it is made */
-        return err_set(err, ERR_PERMISSION,
-                       "there is no publication \"%s\", and role \"%s\" may not make it: as the "
-                       "owner of the table, CREATE PUBLICATION \"%s\" FOR TABLE %s WITH (publish = "
-                       "'insert, truncate')",
-                       name, s->facts->user, name, table);
-    }
-    if (!is_true(res, LOOK_INSERTS))
-        return err_set(err, ERR_CONFIG,
-                       "publication \"%s\" leaves inserts out: ALTER PUBLICATION \"%s\" SET "
-                       "(publish = 'insert, truncate')",
-                       name, name);
-    if (!is_true(res, LOOK_TABLE))
-        return err_set(err, ERR_CONFIG,
-                       "publication \"%s\" does not have %s: ALTER PUBLICATION \"%s\" ADD TABLE %s",
-                       name, table, name, table);
-    if (is_true(res, LOOK_FILTER))
-        return err_set(err, ERR_CONFIG,
-                       "publication \"%s\" filters rows or columns of %s, and would lose events: "
-                       "ALTER PUBLICATION \"%s\" DROP TABLE %s; ALTER PUBLICATION \"%s\" ADD TABLE "
-                       "%s",
-                       name, table, name, table, name, table);
-    return 0;
+    if (s->options.name[0] == '\0')
+        named_ready(s, NAMED_MAKE);
+    else if (named_slot_open(&s->named, s->loop, s->conn, &options, s->facts, &on, s, &err) != 0)
+        fail(s, &err);
 }
 
 /* Of a killed relay's, on this outbox: one that was making its slot would stay, and hold WAL. */
@@ -150,12 +108,10 @@ static void cleared(void *arg, const PGresult *res, const struct err *why)
     struct wal_slot *s = arg;
 
     (void)res;
-    if (why != NULL) {
+    if (why != NULL)
         fail(s, why);
-    } else if (!s->closing) {
-        s->ready = true;
-        s->callbacks.on_ready(s->arg);
-    }
+    else if (!s->closing)
+        go_on(s);
 }
 
 static void clear(struct wal_slot *s)
@@ -201,7 +157,7 @@ static void looked_at(void *arg, const PGresult *res, const struct err *why)
     if (s->closing)
         return;
     if (s->ready) { /* that it could not look is no reason to give up what flows */
-        if (why == NULL && check_publication(s, res, &err) != 0)
+        if (why == NULL && wal_look_publication(res, s->facts, s->options.publication, &err) != 0)
             fail(s, &err);
         return;
     }
@@ -209,22 +165,18 @@ static void looked_at(void *arg, const PGresult *res, const struct err *why)
         fail(s, why);
         return;
     }
-    s->oldest = strtoull(looked(res, LOOK_OLDEST), NULL, 10);
-    rc = check_server(s, res, &err);
-    if (rc == 0)
-        rc = check_identity(s, res, &err);
+    s->oldest = wal_look_oldest(res);
+    rc = wal_look_check(res, s->facts, s->options.publication, &err);
     if (rc == 0 && s->blocked != 0 && s->oldest <= s->blocked)
         rc = err_set(&err, ERR_UNAVAILABLE,
                      "transaction %" PRIu64 " is still open, which the last slot waited for until "
                      "it held back too much WAL",
                      s->oldest);
-    if (rc == 0)
-        rc = check_publication(s, res, &err);
     if (rc != 0)
         fail(s, &err);
     else if (s->options.look_only)
-        s->callbacks.on_ready(s->arg);
-    else if (PQgetisnull(res, 0, LOOK_PUBLICATION))
+        go_on(s);
+    else if (!wal_look_published(res))
         publish(s);
     else
         clear(s);
@@ -235,28 +187,8 @@ static void look(struct wal_slot *s)
     const char *values[] = {s->options.publication, s->facts->table};
     struct pg_params params = {.n = 2, .values = values};
     struct buf sql = {0};
-    bool filters = s->facts->server_version >= 150000;
 
-    buf_printf(
-        &sql,
-        "SELECT pg_catalog.current_setting('wal_level'),"
-        " pg_catalog.current_setting('max_wal_senders'),"
-        " pg_catalog.current_setting('max_replication_slots'),"
-        " (SELECT rolreplication OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = "
-        "CURRENT_USER),"
-        " p.pubname, p.pubinsert,"
-        " p.puballtables OR EXISTS (SELECT FROM pg_catalog.pg_publication_tables t"
-        "  WHERE t.pubname = p.pubname"
-        "  AND pg_catalog.format('%%I.%%I', t.schemaname, t.tablename) = $2),"
-        " %s, pg_catalog.pg_has_role(c.relowner, 'USAGE') AND pg_catalog.has_database_privilege("
-        "  pg_catalog.current_database(), 'CREATE'),"
-        " pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()), s.*"
-        " FROM (%s) AS s CROSS JOIN pg_catalog.pg_class c"
-        " LEFT JOIN pg_catalog.pg_publication p ON p.pubname = $1 WHERE c.oid = $2::regclass",
-        filters ? "EXISTS (SELECT FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = p.oid"
-                  "  AND r.prrelid = c.oid AND (r.prqual IS NOT NULL OR r.prattrs IS NOT NULL))"
-                : "false",
-        pg_identity_sql());
+    wal_look_sql(&sql, s->facts);
     query(s, &sql, &params, looked_at);
 }
 
@@ -290,6 +222,7 @@ static void set_snapshot(void *arg, const PGresult *res, const struct err *why)
 static void imported(void *arg, const PGresult *res, const struct err *why)
 {
     struct wal_slot *s = arg;
+    struct wal_start start = {.table = true};
     struct err err;
 
     if (s->closing || s->failed)
@@ -298,18 +231,31 @@ static void imported(void *arg, const PGresult *res, const struct err *why)
         (void)err_set(&err, ERR_PROTOCOL, "the slot's snapshot could not be read");
         why = &err;
     }
-    if (why != NULL)
+    start.lsn = s->lsn;
+    if (why != NULL) {
         fail(s, why);
-    else
-        s->callbacks.on_snapshot(s->arg, PQgetvalue(res, 0, 0), (size_t)PQgetlength(res, 0, 0));
+    } else if (s->named != NULL) {
+        named_slot_record(s->named, PQgetvalue(res, 0, 0), s->lsn);
+    } else {
+        start.snapshot = (struct slice){(const unsigned char *)PQgetvalue(res, 0, 0),
+                                        (size_t)PQgetlength(res, 0, 0)};
+        s->callbacks.on_start(s->arg, &start);
+    }
 }
 
-void wal_slot_import(struct wal_slot *s, const char *exported)
+void wal_slot_resume(struct wal_slot *s)
+{
+    if (s->up && !s->closing)
+        named_slot_resume(s->named);
+}
+
+void wal_slot_import(struct wal_slot *s, const char *exported, uint64_t lsn)
 {
     struct buf sql = {0};
 
     if (!s->up || s->closing)
         return;
+    s->lsn = lsn;
     pg_conn_query(s->conn, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", NULL, 0, begun, s);
     /* The name is the server's: hex digits and dashes. */
     buf_printf(&sql, "SET TRANSACTION SNAPSHOT '%s'", exported);
@@ -382,12 +328,19 @@ static void conn_up(void *arg)
     query(s, &sql, NULL, session_set);
 }
 
-static void conn_closed(void *arg)
+static void named_closed(void *arg)
 {
     struct wal_slot *s = arg;
 
     s->on_closed(s->closed_arg);
     free(s);
+}
+
+static void conn_closed(void *arg)
+{
+    struct wal_slot *s = arg;
+
+    named_slot_close(s->named, named_closed, s);
 }
 
 static void close_conn(struct wal_slot *s)
@@ -430,7 +383,7 @@ const char *wal_slot_name(const struct wal_slot *s)
 }
 
 int wal_slot_open(struct wal_slot **ret, uv_loop_t *loop, const struct wal_slot_options *options,
-                  const struct pg_facts *facts, uint64_t blocked,
+                  const struct pg_facts *facts, uint64_t epoch, uint64_t blocked,
                   const struct wal_slot_callbacks *callbacks, void *arg, struct err *err)
 {
     static const struct pg_conn_callbacks on = {conn_up, conn_lost, NULL};
@@ -447,14 +400,19 @@ int wal_slot_open(struct wal_slot **ret, uv_loop_t *loop, const struct wal_slot_
 
     if (s == NULL)
         return err_set(err, ERR_NOMEM, "out of memory for a slot");
+    s->loop = loop;
     s->options = *options;
     s->facts = facts;
+    s->epoch = epoch;
     s->blocked = blocked;
     s->callbacks = *callbacks;
     s->arg = arg;
     (void)snprintf(s->session, sizeof s->session, "outbox-relay wal %" PRIu32, facts->oid);
-    (void)snprintf(s->name, sizeof s->name, "outbox_relay_%" PRIu32 "_%08" PRIx32, facts->oid,
-                   (uint32_t)(options->seed ^ options->seed >> 32));
+    if (options->name[0] != '\0')
+        (void)snprintf(s->name, sizeof s->name, "%s", options->name);
+    else
+        (void)snprintf(s->name, sizeof s->name, "outbox_relay_%" PRIu32 "_%08" PRIx32, facts->oid,
+                       (uint32_t)(options->seed ^ options->seed >> 32));
     rc = pg_conn_open(&s->conn, loop, &conn, &on, s, err);
     if (rc != 0) {
         free(s);
@@ -475,6 +433,7 @@ void wal_slot_close(struct wal_slot *s, int walsender, void (*on_closed)(void *a
         return;
     }
     s->closing = true;
+    named_slot_stop(s->named);
     s->on_closed = on_closed;
     s->closed_arg = arg;
     if (walsender == 0 || !s->up) {

@@ -9,13 +9,15 @@
 
 #include "postgres/conn.h"
 #include "postgres/inspect.h"
+#include "postgres/named_slot.h"
 
 struct wal_slot;
 
 struct wal_slot_options {
     const char *uri; /* the server itself, past any pooler */
     const char *publication;
-    bool look_only; /* nothing is made or ended: on_ready says that it could be */
+    const char *name; /* of a slot that stays; "" : a temporary one, of a name of its own */
+    bool look_only;   /* nothing is made or ended: on_ready says that it could be */
     int64_t timeout_ms;
     uint64_t seed;
 };
@@ -28,26 +30,29 @@ struct wal_gauges {
 };
 
 struct wal_slot_callbacks {
-    /* The slot may be made. */
-    void (*on_ready)(void *arg);
-    /* pg_current_snapshot()'s text of the snapshot that the slot exported, borrowed. */
-    void (*on_snapshot)(void *arg, const char *text, size_t len);
+    /* The slot may be made, or resumed. */
+    void (*on_ready)(void *arg, enum named_step step);
+    /* It may be streamed from. */
+    void (*on_start)(void *arg, const struct wal_start *start);
     void (*on_gauges)(void *arg, const struct wal_gauges *gauges);
     /* It cannot be, or the session was lost; wal_slot_close it. ERR_CONFIG and ERR_PERMISSION name
      * what to change, and mend nothing by waiting. */
     void (*on_failed)(void *arg, const struct err *why);
 };
 
-/* Connects and looks; facts and the options' strings are borrowed for its life. blocked: the oldest
+/* Connects and looks; facts and the options' strings are borrowed for its life. epoch: of the
+ * lease. blocked: the oldest
  * transaction that an earlier slot waited for in vain, 0 for none: not before it has ended. */
 int wal_slot_open(struct wal_slot **ret, uv_loop_t *loop, const struct wal_slot_options *options,
-                  const struct pg_facts *facts, uint64_t blocked,
+                  const struct pg_facts *facts, uint64_t epoch, uint64_t blocked,
                   const struct wal_slot_callbacks *callbacks, void *arg, struct err *err);
 /* application_name, and the slot's name, both of this outbox alone; borrowed. */
 const char *wal_slot_session(const struct wal_slot *s);
 const char *wal_slot_name(const struct wal_slot *s);
-/* Asks what the exported snapshot sees. */
-void wal_slot_import(struct wal_slot *s, const char *exported);
+/* It was made, at lsn: asks what the snapshot that it exported sees. */
+void wal_slot_import(struct wal_slot *s, const char *exported, uint64_t lsn);
+/* It was there already. */
+void wal_slot_resume(struct wal_slot *s);
 void wal_slot_ask_gauges(struct wal_slot *s);
 /* The oldest transaction running when the gauges were last asked; 0 unknown. */
 uint64_t wal_slot_oldest(const struct wal_slot *s);

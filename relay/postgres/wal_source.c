@@ -1,6 +1,7 @@
 #include "postgres/wal_source.h"
 
 #include "base/clock.h"
+#include "core/message.h"
 #include "postgres/pg_value.h"
 #include "postgres/pgoutput.h"
 
@@ -29,7 +30,7 @@ enum wal_state {
 
 struct wal_source {
     uv_loop_t *loop;
-    struct wal_slot_options options;
+    struct wal_source_options options;
     struct wal_source_callbacks callbacks;
     void *arg;
 
@@ -39,10 +40,13 @@ struct wal_source {
     struct pgoutput *pgoutput;
     const struct pg_facts *facts;
     uint64_t blocked;
-    uint64_t start; /* the slot's consistent point */
+    enum named_step step;
+    uint64_t start; /* from where it streams */
     uv_timer_t timer;
 
     bool in_transaction;
+    struct message_origin origin; /* of the transaction's messages */
+    struct message message;
     struct buf held; /* a message that waits until rows flow */
     uint64_t received, confirmed;
     uint64_t told; /* of confirmed */
@@ -63,6 +67,7 @@ static void maybe_free(struct wal_source *w)
     w->on_closed(w->closed_arg);
     pgoutput_free(w->pgoutput);
     buf_free(&w->held);
+    message_free(&w->message);
     free(w);
 }
 
@@ -154,6 +159,41 @@ void wal_source_confirm(struct wal_source *w, uint64_t lsn)
 
 /* ---- the stream ---- */
 
+int64_t wal_message_seq(uint64_t lsn)
+{
+    return (int64_t)((uint64_t)INT64_MIN + lsn);
+}
+
+static bool is_ours(const struct wal_source *w, const struct slice *prefix)
+{
+    return w->options.slot.name[0] != '\0' && prefix->len == strlen(w->options.message_prefix) &&
+           memcmp(prefix->data, w->options.message_prefix, prefix->len) == 0;
+}
+
+/* Returns false where the message has to wait. */
+static bool deliver_message(struct wal_source *w, const struct pgoutput_message *m)
+{
+    struct event event;
+    struct err err;
+
+    if (!is_ours(w, &m->prefix))
+        return true;
+    if (!m->transactional) {
+        w->callbacks.on_odd_message(w->arg, m->lsn);
+        return true;
+    }
+    w->origin.lsn = m->lsn;
+    w->origin.system_id = w->facts->identity.system_identifier;
+    if (message_event(&w->message, m->content, &w->origin, &event, &err) == 0) {
+        event.seq = wal_message_seq(m->lsn);
+        return w->callbacks.on_message(w->arg, m->lsn, &event, NULL);
+    }
+    if (err.class == ERR_ROW)
+        return w->callbacks.on_message(w->arg, m->lsn, NULL, &err);
+    lose(w, &err);
+    return true;
+}
+
 /* Returns false where the message has to wait. */
 static bool deliver(struct wal_source *w, const void *data, size_t len)
 {
@@ -167,7 +207,8 @@ static bool deliver(struct wal_source *w, const void *data, size_t len)
     switch (m.kind) {
     case PGOUTPUT_BEGIN:
         w->in_transaction = true;
-        w->callbacks.on_begin(w->arg, m.xid);
+        w->origin.committed_us = m.committed_us;
+        w->callbacks.on_begin(w->arg, m.xid, m.final_lsn);
         break;
     case PGOUTPUT_COMMIT:
         w->in_transaction = false;
@@ -175,8 +216,9 @@ static bool deliver(struct wal_source *w, const void *data, size_t len)
         break;
     case PGOUTPUT_INSERT:
         return m.published || w->callbacks.on_row(w->arg, &m.event);
-    case PGOUTPUT_TRUNCATE: /* the lease's epoch tells */
     case PGOUTPUT_MESSAGE:
+        return deliver_message(w, &m);
+    case PGOUTPUT_TRUNCATE: /* the lease's epoch tells */
     case PGOUTPUT_OTHER:
         break;
     }
@@ -266,6 +308,7 @@ static void stream_ended(void *arg, const PGresult *res, const struct err *why)
 void wal_source_start(struct wal_source *w)
 {
     struct buf sql = {0};
+    bool newer = w->facts->server_version >= 140000; /* the plugin's options of that version */
     struct err err;
 
     if (w->state != WAL_MADE)
@@ -275,9 +318,10 @@ void wal_source_start(struct wal_source *w)
                " (proto_version '1', publication_names '\"",
                wal_slot_name(w->slot), (uint32_t)(w->start >> 32), (uint32_t)w->start);
     /* An identifier within a literal: both kinds of quotes are doubled. */
-    for (const char *c = w->options.publication; *c != '\0'; c++)
+    for (const char *c = w->options.slot.publication; *c != '\0'; c++)
         buf_printf(&sql, *c == '"' ? "\"\"" : *c == '\'' ? "''" : "%c", *c);
-    buf_printf(&sql, "\"'%s)", w->facts->server_version >= 140000 ? ", binary 'true'" : "");
+    buf_printf(&sql, "\"'%s%s)", newer ? ", binary 'true'" : "",
+               newer && w->options.slot.name[0] != '\0' ? ", messages 'true'" : "");
     if (buf_cstr(&sql) == NULL) {
         (void)err_set(&err, ERR_NOMEM, "out of memory for a command");
         buf_free(&sql);
@@ -300,10 +344,11 @@ void wal_source_start(struct wal_source *w)
 static void on_created(void *arg, const PGresult *res, const struct err *why)
 {
     struct wal_source *w = arg;
+    uint64_t lsn = 0;
     struct err err;
 
     if (why == NULL &&
-        (PQntuples(res) != 1 || PQnfields(res) < 3 || !pg_lsn(PQgetvalue(res, 0, 1), &w->start))) {
+        (PQntuples(res) != 1 || PQnfields(res) < 3 || !pg_lsn(PQgetvalue(res, 0, 1), &lsn))) {
         (void)err_set(&err, ERR_PROTOCOL,
                       "the answer to CREATE_REPLICATION_SLOT has another shape");
         why = &err;
@@ -313,18 +358,27 @@ static void on_created(void *arg, const PGresult *res, const struct err *why)
         return;
     }
     w->state = WAL_IMPORTING;
-    wal_slot_import(w->slot, PQgetvalue(res, 0, 2));
+    wal_slot_import(w->slot, PQgetvalue(res, 0, 2), lsn);
 }
 
 static void conn_up(void *arg)
 {
     struct wal_source *w = arg;
+    bool named = w->options.slot.name[0] != '\0';
     char command[160];
 
+    if (w->step == NAMED_RESUME) {
+        w->state = WAL_IMPORTING;
+        wal_slot_resume(w->slot);
+        return;
+    }
     w->state = WAL_MAKING;
-    (void)snprintf(command, sizeof command,
-                   "CREATE_REPLICATION_SLOT \"%s\" TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT",
-                   wal_slot_name(w->slot));
+    /* One that stays goes along with a fail-over, where the server knows how. */
+    (void)snprintf(command, sizeof command, "CREATE_REPLICATION_SLOT \"%s\" %sLOGICAL pgoutput %s",
+                   wal_slot_name(w->slot), named ? "" : "TEMPORARY ",
+                   named && w->facts->server_version >= 170000
+                       ? "(SNAPSHOT 'export', FAILOVER true)"
+                       : "EXPORT_SNAPSHOT");
     pg_conn_command(w->conn, command, make_timeout_ms, on_created, w);
 }
 
@@ -334,33 +388,34 @@ static void conn_lost(void *arg, bool was_up, const struct err *why)
     lose(arg, why);
 }
 
-static void on_ready(void *arg)
+static void on_ready(void *arg, enum named_step step)
 {
     static const struct pg_conn_callbacks on = {conn_up, conn_lost, NULL};
     struct wal_source *w = arg;
     struct pg_conn_options options = {
-        .uri = w->options.uri,
+        .uri = w->options.slot.uri,
         .session = wal_slot_session(w->slot),
         .replication = true,
-        .timeout_ms = w->options.timeout_ms,
-        .seed = w->options.seed,
+        .timeout_ms = w->options.slot.timeout_ms,
+        .seed = w->options.slot.seed,
     };
     struct err err;
 
+    w->step = step;
     w->state = WAL_CONNECTING;
     if (pg_conn_open(&w->conn, w->loop, &options, &on, w, &err) != 0)
         lose(w, &err);
 }
 
-static void on_snapshot(void *arg, const char *text, size_t len)
+static void on_start(void *arg, const struct wal_start *start)
 {
     struct wal_source *w = arg;
-    struct slice snapshot = {(const unsigned char *)text, len};
 
     if (w->state != WAL_IMPORTING)
         return;
     w->state = WAL_MADE;
-    w->callbacks.on_made(w->arg, &snapshot);
+    w->start = start->lsn;
+    w->callbacks.on_made(w->arg, start);
 }
 
 static void on_gauges(void *arg, const struct wal_gauges *gauges)
@@ -375,17 +430,18 @@ static void on_failed(void *arg, const struct err *why)
     lose(arg, why);
 }
 
-void wal_source_make(struct wal_source *w, const struct pg_facts *facts)
+void wal_source_make(struct wal_source *w, const struct pg_facts *facts, uint64_t epoch)
 {
-    static const struct wal_slot_callbacks on = {on_ready, on_snapshot, on_gauges, on_failed};
+    static const struct wal_slot_callbacks on = {on_ready, on_start, on_gauges, on_failed};
     struct err err;
 
     if (w->state != WAL_OFF)
         return;
     w->state = WAL_LOOKING;
     w->facts = facts;
-    w->options.seed++; /* another name than the last slot's, which may still be going */
-    if (wal_slot_open(&w->slot, w->loop, &w->options, facts, w->blocked, &on, w, &err) != 0)
+    w->options.slot.seed++; /* another name than the last slot's, which may still be going */
+    if (wal_slot_open(&w->slot, w->loop, &w->options.slot, facts, epoch, w->blocked, &on, w,
+                      &err) != 0)
         lose(w, &err);
 }
 
@@ -403,7 +459,7 @@ void wal_source_ask_gauges(struct wal_source *w)
 /* ---- life ---- */
 
 int wal_source_open(struct wal_source **ret, uv_loop_t *loop,
-                    const struct wal_slot_options *options,
+                    const struct wal_source_options *options,
                     const struct wal_source_callbacks *callbacks, void *arg, struct err *err)
 {
     struct wal_source *w = calloc(1, sizeof *w);

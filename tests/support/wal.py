@@ -38,6 +38,7 @@ class WalScene(Scene):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._open: list[Any] = []
+        self._named = False
 
     # -- its parts -------------------------------------------------------------------------------
 
@@ -100,6 +101,11 @@ class WalScene(Scene):
 
         return relay_wait(relay, being_made, "a slot to be made", timeout)
 
+    def slot_settings(self) -> dict[str, Any]:
+        """source.slot, of a name of this scene's own, dropped at its end."""
+        self._named = True
+        return {"source.slot": self.db}
+
     def wait_no_slot(self, timeout: float = 30) -> None:
         wait_for(lambda: not self.slots(), "the slot to be gone", timeout)
 
@@ -139,6 +145,18 @@ class WalScene(Scene):
             ):
                 self.sql(f"ROLLBACK PREPARED '{gid}'")
         super().close()
+        if self._named:
+            wait_for(self._drop_slot, "the slot to be free", 30)
+
+    def _drop_slot(self) -> bool:
+        with contextlib.suppress(psycopg2.errors.ObjectInUse):
+            self.sql(
+                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
+                " WHERE slot_name = %s",
+                self.db,
+            )
+            return True
+        return False
 
 
 class MixedLoad(Load):

@@ -183,9 +183,9 @@ static void test_environment(void **state)
     expect_refused(load(LIST("OUTBOX_KAKFA_BOOTSTRAP_SERVERS=x"), NULL), ERR_CONFIG,
                    "environment OUTBOX_KAKFA_BOOTSTRAP_SERVERS: unknown setting, did you mean "
                    "OUTBOX_KAFKA_BOOTSTRAP_SERVERS?");
-    expect_refused(load(LIST("OUTBOX_SOURCE_SLOT=x"), NULL), ERR_CONFIG,
-                   "environment OUTBOX_SOURCE_SLOT: unknown setting, `outbox-relay --help` lists "
-                   "them");
+    expect_refused(load(LIST("OUTBOX_SOURCE_SLOT=x-y"), NULL), ERR_CONFIG,
+                   "environment OUTBOX_SOURCE_SLOT: \"x-y\" is not allowed: lower-case letters, "
+                   "digits and _, at most 63 of them, or empty");
     expect_refused(load(LIST("OUTBOX_=x"), NULL), ERR_CONFIG,
                    "environment OUTBOX_: unknown setting, `outbox-relay --help` lists them");
     expect_refused(load(LIST("OUTBOX_KAFKA_linger=x"), NULL), ERR_CONFIG,
