@@ -111,6 +111,8 @@ static void test_refused(void **state)
     refuse(ARGS("--json"), ERR_USAGE,
            "flag --json: goes with status, check, config print and version; for the log of run it "
            "is --log-format json");
+    refuse(ARGS("run", "--fix"), ERR_USAGE, "flag --fix: goes with check");
+    refuse(ARGS("status", "--fix"), ERR_USAGE, "flag --fix: goes with check");
     refuse(ARGS("run", "--version"), ERR_USAGE, "flag --version: goes with no command");
     refuse(ARGS("version", "--ack-mode"), ERR_USAGE,
            "\"--ack-mode\" is not expected here, see `outbox-relay --help`");

@@ -57,6 +57,7 @@ static void transactions_and_messages(void **state)
     ACCEPT(&f, sent_begin, PGOUTPUT_BEGIN);
     assert_true(f.m.final_lsn == 0x1d68218);
     assert_int_equal(f.m.xid, 0x2d9);
+    assert_true(f.m.committed_us == INT64_C(1795614203327131)); /* 25 November 2026 */
     ACCEPT(&f, sent_message_inside, PGOUTPUT_MESSAGE);
     assert_true(f.m.transactional);
     assert_true(f.m.lsn == 0x1d68218);
