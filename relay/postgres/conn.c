@@ -13,6 +13,11 @@ static void conn_connect(struct pg_conn *c);
 
 /* ---- handles ---- */
 
+/* Messages in so many ms that are fast (10,000 a second), and in one wake-up that are few. */
+static const uint64_t pace_count_ms = 10;
+static const uint32_t pace_fast = 100;
+static const uint32_t pace_few = 50;
+
 void conn_maybe_free(struct pg_conn *c)
 {
     if (c->state != CONN_CLOSED || c->works > 0)
@@ -65,12 +70,42 @@ static int make_watch(struct pg_conn *c, int events)
 
 void conn_want_events(struct pg_conn *c, int events)
 {
-    if (c->paused)
+    if (c->paused || c->pace.resting)
         events &= ~UV_READABLE;
     if (c->watch != NULL && c->events != events) {
         c->events = events;
         uv_poll_start(&c->watch->poll, events, on_poll);
     }
+}
+
+/* ---- pacing ---- */
+
+static void on_rested(uv_timer_t *timer)
+{
+    struct pg_conn *c = timer->data;
+
+    c->pace.resting = false;
+    conn_want_events(c, c->events | UV_READABLE);
+}
+
+/* A walsender sends each message by itself, and to be woken by each costs more than to handle it.
+ * When they come fast, the few that one wake-up brought are followed by a rest, in which others
+ * gather. */
+static void rest(struct pg_conn *c, uint32_t brought)
+{
+    struct pace *pace = &c->pace;
+    uint64_t now = uv_now(c->loop);
+
+    if (now - pace->since >= pace_count_ms) {
+        pace->busy = now - pace->since < 2 * pace_count_ms && pace->messages >= pace_fast;
+        pace->since = now;
+        pace->messages = 0;
+    }
+    if (!pace->busy || brought >= pace_few || !conn_streams(c))
+        return;
+    pace->resting = true;
+    conn_want_events(c, c->events);
+    (void)uv_timer_start(&pace->timer, on_rested, 1, 0);
 }
 
 /* ---- losing ---- */
@@ -83,6 +118,8 @@ static void conn_lost_now(struct pg_conn *c)
     c->lost = false;
     c->paused = false;
     c->resumed = false;
+    c->pace.resting = c->pace.busy = false;
+    (void)uv_timer_stop(&c->pace.timer);
     drop_watch(c);
     conn_drop_requests(c);
     PQfinish(c->pq);
@@ -132,8 +169,9 @@ static void close_now(struct pg_conn *c)
     PQfinish(c->pq);
     c->pq = NULL;
     c->state = CONN_CLOSED;
-    c->works++;
+    c->works += 2;
     uv_close((uv_handle_t *)&c->timer, timer_closed);
+    uv_close((uv_handle_t *)&c->pace.timer, timer_closed);
 }
 
 void pg_conn_close(struct pg_conn *c, void (*on_closed)(void *arg), void *arg)
@@ -314,12 +352,15 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     if (c->state == CONN_CONNECTING) {
         poll_connect(c);
     } else if (c->state == CONN_UP) {
+        uint32_t before = c->pace.messages;
+
         if (status != 0 || (events & UV_READABLE) || c->resumed) {
             c->resumed = false;
             if (!PQconsumeInput(c->pq))
                 conn_lose_by_libpq(c);
             else
                 conn_handle_input(c);
+            rest(c, c->pace.messages - before);
         }
         if (c->state == CONN_UP && !c->lost && (c->events & UV_WRITABLE)) {
             int rc = PQflush(c->pq);
@@ -380,6 +421,8 @@ int pg_conn_open(struct pg_conn **ret, uv_loop_t *loop, const struct pg_conn_opt
     c->arg = arg;
     c->tail = &c->head;
     c->backoff = backoff_of(100, 5000, options->seed);
+    uv_timer_init(loop, &c->pace.timer);
+    c->pace.timer.data = c;
     uv_timer_init(loop, &c->timer);
     c->timer.data = c;
     conn_connect(c);

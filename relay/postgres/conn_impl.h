@@ -30,6 +30,15 @@ struct watch {
     struct pg_conn *conn; /* NULL once let go */
 };
 
+/* How fast a stream comes, so that many messages share a wake-up. */
+struct pace {
+    uv_timer_t timer;
+    uint64_t since; /* when this count began, in the loop's ms */
+    uint32_t messages;
+    bool busy;    /* the last count was high */
+    bool resting; /* the socket is left alone */
+};
+
 struct pg_conn {
     uv_loop_t *loop;
     struct pg_conn_options options;
@@ -54,6 +63,7 @@ struct pg_conn {
     bool lost;
     bool close_wanted; /* likewise */
     bool paused;
+    struct pace pace;
     bool resumed; /* input may lie in libpq's buffer, of which the socket does not tell */
     struct err why;
 
@@ -75,6 +85,7 @@ void conn_lose_by_libpq(struct pg_conn *c);
 void conn_maybe_free(struct pg_conn *c);
 
 /* conn_request.c */
+bool conn_streams(const struct pg_conn *c);
 void conn_handle_input(struct pg_conn *c);
 void conn_drop_requests(struct pg_conn *c);
 void conn_send_ping(struct pg_conn *c);

@@ -67,6 +67,7 @@ static bool copy_rows(struct pg_conn *c, struct request *r)
     int n = 0;
 
     while (!c->lost && !c->paused && (n = PQgetCopyData(c->pq, &data, 1)) > 0) {
+        c->pace.messages++;
         if (r->copied != NULL)
             r->copied(r->arg, data, (size_t)n);
         PQfreemem(data);
@@ -239,13 +240,17 @@ void pg_conn_execute(struct pg_conn *c, const char *name, int n, const char *con
     push(c, &(struct request){.row = row, .done = done, .arg = arg}, 0);
 }
 
+bool conn_streams(const struct pg_conn *c)
+{
+    return c->state == CONN_UP && !c->lost && c->head != NULL && c->head->last != NULL &&
+           PQresultStatus(c->head->last) == PGRES_COPY_BOTH;
+}
+
 void pg_conn_stream_send(struct pg_conn *c, const void *data, size_t len)
 {
-    const struct request *r = c->head;
     int rc;
 
-    if (c->state != CONN_UP || c->lost || r == NULL || r->last == NULL ||
-        PQresultStatus(r->last) != PGRES_COPY_BOTH)
+    if (!conn_streams(c))
         return;
     rc = PQputCopyData(c->pq, data, (int)len);
     if (rc < 0)

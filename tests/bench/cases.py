@@ -305,13 +305,13 @@ def decode_once(bench: Bench) -> float:
     return time.monotonic() - begin
 
 
-def wal_once(bench: Bench, events: int, each: int) -> dict[str, float]:
+def wal_once(bench: Bench, events: int, each: int, slot: str) -> dict[str, float]:
     """The relay streams, and stands still while so many rows a transaction are committed; from its
     going on until all of them are acknowledged. Then the same WAL through pg_recvlogical."""
     bench.sql("SELECT pg_create_logical_replication_slot('peer', 'pgoutput')")
     try:
         with bench.topic() as (kind, _), bench.relay(
-            {"source.mode": "wal", "lease.ttl_ms": 600000}
+            {"source.mode": "wal", "source.slot": slot, "lease.ttl_ms": 600000}
         ) as relay:
             relay.wait_ready()
             wait_for(lambda: relay.status()["source"]["mode"] == "wal", "the stream", 30)
@@ -340,6 +340,9 @@ def wal_once(bench: Bench, events: int, each: int) -> dict[str, float]:
         peer = decode_once(bench)
     finally:
         bench.sql("SELECT pg_drop_replication_slot('peer')")
+    if slot:
+        bench.sql(f"SELECT pg_drop_replication_slot('{slot}')")
+        bench.sql("UPDATE outbox_lease SET slot = NULL")
     bench.empty()
     return {"rate": events / seconds, "peer": events / peer, "cpu": cpu / events}
 
@@ -348,9 +351,11 @@ def wal(bench: Bench) -> list[Line]:
     rounds = 1 if bench.quick else 3
     lines = []
     with bench.logical():
-        for events, each in ((32_000 if bench.quick else 320_000, 1), (100_000 if bench.quick else 1_000_000, 0)):
-            runs = [wal_once(bench, events, each or events) for _ in range(rounds)]
+        small, large = (32_000, 100_000) if bench.quick else (320_000, 1_000_000)
+        for events, each, slot in ((small, 1, ""), (large, 0, ""), (small, 1, "named"), (large, 0, "named")):
+            runs = [wal_once(bench, events, each or events, slot) for _ in range(rounds)]
             what = f"{events:,} " + ("one-row transactions" if each == 1 else "rows of one transaction")
+            what += ", named slot" if slot else ""
             line = Line("wal", what, median([r["rate"] for r in runs]), "events/s", "pg_recvlogical")
             line.peer_value = median([r["peer"] for r in runs])
             line.ratio = median([r["rate"] / r["peer"] for r in runs])
