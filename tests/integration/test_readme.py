@@ -20,7 +20,7 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_sql_runs(postgres: Postgres, db: str) -> None:
-    grants, event, decoding = blocks("sql")
+    grants, event, decoding, message = blocks("sql")
     connection = postgres.connect(db)
     with connection, connection.cursor() as cursor:
         for role in ("shop", "relay"):
@@ -45,6 +45,7 @@ def test_the_sql_runs(postgres: Postgres, db: str) -> None:
         cursor.execute(decoding)
         cursor.execute("SELECT tablename FROM pg_publication_tables WHERE pubname = 'outbox_relay'")
         assert cursor.fetchall() == [("outbox",)]
+        cursor.execute(message)
     connection.close()
 
 
