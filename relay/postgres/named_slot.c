@@ -76,7 +76,7 @@ static uint64_t lsn_of(const PGresult *res, enum named_column column)
 
 /* The commands by which to begin anew, as they go into an error. */
 struct anew {
-    char text[600];
+    char text[700];
 };
 
 static struct anew anew(const struct pg_facts *facts, const char *slot)
