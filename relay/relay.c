@@ -61,12 +61,12 @@ static void acknowledge(struct relay *r, int64_t now, const struct ledger_batch 
         (void)pipeline_acked(r->pipeline, now, batch->number, ACK_FAILED);
 }
 
-static void make_stream(struct relay *r)
+static void make_stream(struct relay *r, uint64_t done)
 {
     struct owner_view view;
 
     owner_view(r->owner, &view);
-    wal_source_make(r->wal, &r->facts, view.epoch);
+    wal_source_make(r->wal, &r->facts, view.epoch, done);
 }
 
 /* Returns false when there is nothing more to do. */
@@ -91,7 +91,7 @@ static bool carry_out(struct relay *r, int64_t now)
         sink_rebuild(r->sink, rebuild_timeout_ms);
         break;
     case ACTION_STREAM_MAKE:
-        make_stream(r);
+        make_stream(r, action.position);
         break;
     case ACTION_STREAM_START:
         wal_source_start(r->wal);

@@ -134,7 +134,7 @@ static void make(struct slot_check *c, uv_loop_t *loop, const struct pg_facts *f
     if (wal_source_open(&c->source, loop, &options, &callbacks, c, &err) != 0)
         c->result(c->arg, err.class, err.message);
     else
-        wal_source_make(c->source, facts, LEASE_EPOCH_NOBODY);
+        wal_source_make(c->source, facts, LEASE_EPOCH_NOBODY, 0);
     (void)uv_run(loop, UV_RUN_DEFAULT);
 }
 

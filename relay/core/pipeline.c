@@ -285,7 +285,12 @@ void pipeline_disown(struct pipeline *p, int64_t now)
 void pipeline_rows_gone(struct pipeline *p, int64_t now)
 {
     (void)now;
-    ledger_disown(p->ledger); /* answers to batches on their way find nothing then */
+    /* Answers to batches on their way find nothing then. The events of a named slot stay; only
+     * their seqs may be those of other rows. */
+    if (p->options.named)
+        ledger_ack_lost(p->ledger);
+    else
+        ledger_disown(p->ledger);
     pipeline_start_over(p);
 }
 
@@ -360,7 +365,8 @@ enum verdict pipeline_judge(struct pipeline *p, int64_t now, const struct pipeli
 
     if (match == LEDGER_SAME)
         return VERDICT_SKIP;
-    if (match == LEDGER_OTHER && !ledger_replace(p->ledger, row->item.seq))
+    /* Of a named slot the other one is an event as good as this, whatever became of its row. */
+    if (match == LEDGER_OTHER && (p->options.named || !ledger_replace(p->ledger, row->item.seq)))
         return VERDICT_CUT;
     if (row->invalid)
         return VERDICT_INVALID;

@@ -45,7 +45,8 @@ struct action {
     enum action_kind kind;
     struct read_request read;
     struct ledger_batch ack; /* perhaps of no row */
-    uint64_t position;       /* ACTION_ACK: to be stored with it; 0: none */
+    uint64_t position;       /* ACTION_ACK: to be stored with it; ACTION_STREAM_MAKE: all before it
+                                is done, stored or not; 0: none */
     uint32_t topic;
 };
 

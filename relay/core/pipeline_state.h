@@ -53,6 +53,7 @@ struct pipeline {
     struct checkpoint checkpoint;
     struct backoff stream_backoff;
     uint64_t made_lsn; /* named: where the stream begins */
+    uint64_t done_lsn; /* named: all before it is done, by this or an earlier stream of ours */
     int64_t stalled;   /* named: the topic that its next row waits for, or waited; -1 none */
 
     /* the sink */

@@ -10,6 +10,8 @@ static void stream_move(struct pipeline *p, enum stream_state to)
         return;
     p->stream_drop = false;
     p->stream_top = 0;
+    if (p->options.named && p->checkpoint.lsn > p->done_lsn)
+        p->done_lsn = p->checkpoint.lsn;
     checkpoint_reset(&p->checkpoint);
     pipeline_ack_forget(p);
     if (p->options.named) {
@@ -167,6 +169,7 @@ bool pipeline_stream_next(struct pipeline *p, int64_t now, struct action *ret)
     if (make_at(p) > now)
         return false;
     stream_move(p, STREAM_MAKING);
+    ret->position = p->done_lsn;
     ret->kind = ACTION_STREAM_MAKE;
     return true;
 }

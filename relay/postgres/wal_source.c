@@ -42,6 +42,7 @@ struct wal_source {
     uint64_t blocked;
     enum named_step step;
     uint64_t start; /* from where it streams */
+    uint64_t done;
     uv_timer_t timer;
 
     bool in_transaction;
@@ -276,7 +277,8 @@ static void on_message(void *arg, const char *data, size_t len)
     }
     if (start > w->received)
         w->received = start;
-    if (!deliver(w, r.at, (size_t)(r.end - r.at)))
+    /* Waiting may be the end of the stream: the table was truncated, say. */
+    if (!deliver(w, r.at, (size_t)(r.end - r.at)) && w->state == WAL_STREAMING)
         hold(w, r.at, (size_t)(r.end - r.at));
 }
 
@@ -414,7 +416,7 @@ static void on_start(void *arg, const struct wal_start *start)
     if (w->state != WAL_IMPORTING)
         return;
     w->state = WAL_MADE;
-    w->start = start->lsn;
+    w->start = !start->table && w->done > start->lsn ? w->done : start->lsn;
     w->callbacks.on_made(w->arg, start);
 }
 
@@ -430,7 +432,8 @@ static void on_failed(void *arg, const struct err *why)
     lose(arg, why);
 }
 
-void wal_source_make(struct wal_source *w, const struct pg_facts *facts, uint64_t epoch)
+void wal_source_make(struct wal_source *w, const struct pg_facts *facts, uint64_t epoch,
+                     uint64_t done)
 {
     static const struct wal_slot_callbacks on = {on_ready, on_start, on_gauges, on_failed};
     struct err err;
@@ -439,6 +442,7 @@ void wal_source_make(struct wal_source *w, const struct pg_facts *facts, uint64_
         return;
     w->state = WAL_LOOKING;
     w->facts = facts;
+    w->done = done;
     w->options.slot.seed++; /* another name than the last slot's, which may still be going */
     if (wal_slot_open(&w->slot, w->loop, &w->options.slot, facts, epoch, w->blocked, &on, w,
                       &err) != 0)

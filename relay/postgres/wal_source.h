@@ -47,8 +47,10 @@ int wal_source_open(struct wal_source **ret, uv_loop_t *loop,
                     const struct wal_source_options *options,
                     const struct wal_source_callbacks *callbacks, void *arg, struct err *err);
 /* Connects, and makes a slot or finds the named one; facts are borrowed until it is dropped or
- * lost. epoch: of the lease. One at a time. */
-void wal_source_make(struct wal_source *w, const struct pg_facts *facts, uint64_t epoch);
+ * lost. epoch: of the lease. done: what the lease may not know yet is done as well up to here. One
+ * at a time. */
+void wal_source_make(struct wal_source *w, const struct pg_facts *facts, uint64_t epoch,
+                     uint64_t done);
 /* Streams from it. */
 void wal_source_start(struct wal_source *w);
 /* Whether rows may come; told again when that changes. False where a row waits all the same. */

@@ -130,7 +130,7 @@ def test_keys_sequence_and_first_rows(server: Postgres, db: str) -> None:
         ("outbox_schema_version", "PRIMARY KEY (version)"),
     ]
     assert query(server, db, "SELECT seqcache FROM pg_sequence") == [(1,)]
-    assert query(server, db, "SELECT * FROM outbox_lease") == [(0, 0, None, None, None, None)]
+    assert query(server, db, "SELECT * FROM outbox_lease") == [(0, 0, *[None] * 8)]
     assert query(server, db, "SELECT version FROM outbox_schema_version") == [(1,)]
 
 

@@ -77,7 +77,8 @@ static struct judged judge(const struct answer *a)
     j.rc = named_slot_judge(res, &facts, "orders", &j.step, &start, &j.err);
     j.lsn = start.lsn;
     j.table = start.table;
-    memcpy(j.snapshot, start.snapshot.data, start.snapshot.len);
+    if (start.snapshot.len > 0)
+        memcpy(j.snapshot, start.snapshot.data, start.snapshot.len);
     PQclear(res);
     return j;
 }
