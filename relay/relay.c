@@ -98,6 +98,7 @@ static bool carry_out(struct relay *r, int64_t now)
         break;
     case ACTION_STREAM_DROP:
         wal_source_drop(r->wal, false);
+        relay_forget_stream(r);
         break;
     case ACTION_EXIT:
         end(r);
@@ -158,6 +159,7 @@ void relay_outage(struct relay *r, enum relay_server server, int64_t now, const 
         "PostgreSQL cannot be read",
         "PostgreSQL cannot be reached for acknowledgements and the lease",
         "the wake-up lock cannot be asked for",
+        "postgres.direct_uri cannot be listened to",
         "Kafka cannot be reached",
     };
     struct outage *o = &r->outages[server];
@@ -171,7 +173,8 @@ void relay_outage(struct relay *r, enum relay_server server, int64_t now, const 
     o->logged_at = now;
     (void)snprintf(o->why, sizeof o->why, "%.*s", (int)sizeof o->why - 1, text);
     log_warn(r->log, server == SERVER_KAFKA ? "kafka" : "postgres",
-             "%s: %s. Events wait in the table; tried again", what[server], text);
+             "%s: %s. Events %s; tried again", what[server], text,
+             server == SERVER_LISTEN ? "are found without notifications" : "wait in the table");
 }
 
 bool relay_recovered(struct relay *r, enum relay_server server, int64_t now)
@@ -213,12 +216,13 @@ static void close_rest(void *arg)
 {
     struct relay *r = arg;
 
-    r->open += 5;
+    r->open += 6;
     wal_source_close(r->wal, part_closed, r);
     wakeup_close(r->wakeup, part_closed, r);
     owner_close(r->owner, part_closed, r);
     control_close(r->control, part_closed, r);
     table_source_close(r->source, part_closed, r);
+    listener_close(r->listener, part_closed, r);
     close_handle(r, (uv_handle_t *)&r->pump_timer);
     close_handle(r, (uv_handle_t *)&r->tick_timer);
     for (size_t i = 0; i < sizeof r->signals / sizeof *r->signals; i++)

@@ -21,11 +21,20 @@ static void count_error(struct relay_counters *c, enum delivery class, const cha
     c->errors[i].n++;
 }
 
+/* Of the log what comes first is the older one, of the table what has the lower seq; what is read
+ * from the table (0) comes before the log. */
+static bool is_older(const struct relay *r, const struct ledger_item *item, uint64_t behind)
+{
+    if (behind != r->culprit_behind)
+        return behind < r->culprit_behind;
+    return item->seq < r->culprit.seq;
+}
+
 /* Remembers the event to halt at: the oldest that was refused. */
 static void remember_culprit(struct relay *r, const struct ledger_item *item, const char *topic,
                              size_t topic_len, uint64_t behind, const struct err *why)
 {
-    if (r->culprit_known && item->seq >= r->culprit.seq)
+    if (r->culprit_known && !is_older(r, item, behind))
         return;
     r->culprit_known = true;
     r->culprit = *item;
@@ -34,23 +43,51 @@ static void remember_culprit(struct relay *r, const struct ledger_item *item, co
     (void)snprintf(r->culprit_topic, sizeof r->culprit_topic, "%.*s", (int)topic_len, topic);
 }
 
-/* A named slot streams it as it was written, whatever becomes of its row. */
-static void log_streamed_culprit(struct relay *r, const struct log_field *fields, size_t n,
-                                 const char *id)
+void relay_forget_stream(struct relay *r)
 {
-    bool message = r->culprit.seq < 0;
-    char at[24] = "";
+    if (r->culprit_known && r->culprit_behind != 0)
+        r->culprit_behind = RELAY_SOMEWHERE;
+}
+
+/* Passing it over is offered only where nothing else would be passed over with it. */
+static void way_on(const struct relay *r, char *ret, size_t size)
+{
     char behind[24];
 
-    if (message)
-        relay_lsn_text((uint64_t)r->culprit.seq - (uint64_t)INT64_MIN, at);
     relay_lsn_text(r->culprit_behind, behind);
-    log_write(r->log, LOG_ERROR, "relay", fields, n,
-              "%s %s cannot be published: %s. Nothing behind it in slot \"%s\" was confirmed. "
-              "Correct the cause and start again; or, to pass over its whole transaction: UPDATE "
-              "%s SET confirmed_lsn = '%s'",
-              message ? "the logical message at" : "event", message ? at : id,
-              r->culprit_why.message, r->config->source_slot, r->facts.lease, behind);
+    if (r->culprit_behind != RELAY_SOMEWHERE &&
+        pipeline_stream_done_before(r->pipeline, r->culprit_behind))
+        (void)snprintf(ret, size,
+                       "Correct the cause and start again; or, to pass over its whole transaction: "
+                       "UPDATE %s SET confirmed_lsn = '%s'",
+                       r->facts.lease, behind);
+    else
+        (void)snprintf(ret, size,
+                       "Of what comes before it not all has arrived either: correct the cause, or "
+                       "just start again to be told how to pass over it");
+}
+
+/* A named slot streams it as it was written, whatever becomes of its row. */
+static void log_streamed_culprit(struct relay *r, const char *id)
+{
+    static const unsigned char none[EVENT_ID_LEN]; /* of a message that makes no event */
+    bool message = r->culprit.seq < 0;
+    char lsn[24] = "";
+    char way[400];
+    struct log_field fields[] = {
+        LOG_F_STR("event_id", memcmp(r->culprit.id, none, sizeof none) == 0 ? NULL : id),
+        LOG_F_STR("lsn", message ? lsn : NULL),
+        LOG_F_STR("topic", r->culprit_topic[0] != '\0' ? r->culprit_topic : NULL),
+        LOG_F_INT("bytes", r->culprit.bytes),
+    };
+
+    if (message)
+        relay_lsn_text((uint64_t)r->culprit.seq - (uint64_t)INT64_MIN, lsn);
+    way_on(r, way, sizeof way);
+    log_write(r->log, LOG_ERROR, "relay", fields, sizeof fields / sizeof *fields,
+              "%s %s cannot be published: %s. Nothing behind it in slot \"%s\" was confirmed. %s",
+              message ? "the logical message at" : "event", message ? lsn : id,
+              r->culprit_why.message, r->config->source_slot, way);
 }
 
 void relay_log_culprit(struct relay *r)
@@ -67,7 +104,7 @@ void relay_log_culprit(struct relay *r)
         return;
     event_id_text(r->culprit.id, id);
     if (r->culprit_behind != 0) {
-        log_streamed_culprit(r, fields, sizeof fields / sizeof *fields, id);
+        log_streamed_culprit(r, id);
         return;
     }
     log_write(r->log, LOG_ERROR, "relay", fields, sizeof fields / sizeof *fields,
@@ -120,6 +157,18 @@ static void put(struct relay *r, int64_t now, const struct sink_record *out,
 static uint64_t behind_this(const struct relay *r)
 {
     return r->config->source_slot[0] != '\0' ? r->wal_commit + 1 : 0;
+}
+
+/* The same of one that was refused by Kafka. */
+static uint64_t behind_item(const struct relay *r, const struct ledger_item *item)
+{
+    uint64_t behind;
+
+    if (r->config->source_slot[0] == '\0' || (item->xid == 0 && item->seq >= 0))
+        return 0; /* it is in the table */
+    if (!pipeline_stream_behind(r->pipeline, item->tx, &behind))
+        return RELAY_SOMEWHERE;
+    return behind != 0 ? behind : behind_this(r);
 }
 
 /* The row or message is its own culprit, or waits (CUT). */
@@ -276,13 +325,8 @@ static void on_report(void *arg, uint64_t tag, enum delivery what, const char *e
         remember_cause(r, item.topic, why);
     if (what == DELIVERY_ROW) {
         const char *topic = sink_topic_name(r->sink, item.topic);
-        uint64_t behind = pipeline_stream_behind(r->pipeline, item.tx);
 
-        if (item.xid == 0 && item.seq >= 0) /* read from the table */
-            behind = 0;
-        else if (behind == 0)
-            behind = behind_this(r);
-        remember_culprit(r, &item, topic, strlen(topic), behind, why);
+        remember_culprit(r, &item, topic, strlen(topic), behind_item(r, &item), why);
     }
 }
 

@@ -28,14 +28,24 @@ static void probe_failed(struct relay *r, int64_t now)
                  "not. If none of them uses PREPARE TRANSACTION: ALTER DATABASE \"%s\" SET "
                  "outbox_relay.notify = 'on'",
                  r->facts.database);
-    else if (news)
+    else if (news && r->listener == NULL)
         log_warn(r->log, "postgres",
                  "notifications do not arrive (a transaction pooler?). Set postgres.direct_uri to "
                  "the server's own address");
+    else if (news && r->listener_up)
+        log_warn(r->log, "postgres",
+                 "notifications that are sent through postgres.uri do not arrive at "
+                 "postgres.direct_uri. Set it to the same database, at the server's own address");
     relay_choose_source(r, now);
 }
 
-/* LISTEN counts once a notification has made the way that a writer's makes. */
+static bool listens(const struct relay *r)
+{
+    return r->listener != NULL ? r->listener_up : r->source_up;
+}
+
+/* LISTEN counts once a notification has made the way that a writer's makes: from where rows are
+ * read to where is listened. With nobody there to hear it, it fails. */
 static void send_probe(struct relay *r, int64_t now)
 {
     if (!r->source_up || !r->control_up || r->probing)
@@ -48,7 +58,8 @@ static void send_probe(struct relay *r, int64_t now)
     r->probe_sent_at = now;
     r->probe_reads = 0;
     (void)snprintf(r->probe, sizeof r->probe, "probe %.36s %u", r->instance, ++r->probes);
-    control_notify(r->control, r->facts.channel, r->probe);
+    if (listens(r))
+        control_notify(r->control, r->facts.channel, r->probe);
 }
 
 static void probe_arrived(struct relay *r, int64_t now)
@@ -60,10 +71,19 @@ static void probe_arrived(struct relay *r, int64_t now)
     ladder_proved(&r->ladder, now);
     if (!r->ladder.works)
         return;
-    table_source_prepare(r->source);
+    if (r->listener == NULL) /* else it proves nothing of the session that reads */
+        table_source_prepare(r->source);
     pipeline_set_notify(r->pipeline, now, true);
     if (!worked)
         relay_choose_source(r, now);
+}
+
+/* A session that listens is new: whether notifications reach it is to be seen. */
+static void renew_probe(struct relay *r, int64_t now)
+{
+    r->probing = false;
+    ladder_renewed(&r->ladder, now, r->listener != NULL ? r->listener_pooled : r->facts.pooled);
+    send_probe(r, now);
 }
 
 /* An old primary may still answer one connection while the other has found the new one: an
@@ -92,8 +112,7 @@ static void join(struct relay *r, int64_t now)
     pipeline_ack_up(r->pipeline, now);
     control_ask_gauges(r->control, &r->facts);
     r->gauged_at = now;
-    ladder_renewed(&r->ladder, now, r->facts.pooled);
-    send_probe(r, now);
+    renew_probe(r, now);
 }
 
 /* ---- reading ---- */
@@ -134,6 +153,8 @@ static void on_source_up(void *arg, const struct pg_facts *facts)
     r->source_up = true;
     r->probing = false;
     pipeline_source_up(r->pipeline, now);
+    if (r->listener != NULL)
+        listener_follow(r->listener, facts);
     join(r, now);
     relay_pump(r, now);
 }
@@ -340,7 +361,50 @@ static void on_wakeup_lost(void *arg, bool was_up, const struct err *why)
     relay_pump(r, now);
 }
 
+static void on_listener_up(void *arg, bool pooled)
+{
+    struct relay *r = arg;
+    int64_t now = clock_boot_ms();
+
+    if (r->closing)
+        return;
+    (void)relay_recovered(r, SERVER_LISTEN, now);
+    r->listener_up = true;
+    r->listener_pooled = pooled;
+    renew_probe(r, now);
+    relay_pump(r, now);
+}
+
+static void on_listener_lost(void *arg, bool was_up, const struct err *why)
+{
+    struct relay *r = arg;
+    int64_t now = clock_boot_ms();
+
+    if (r->closing)
+        return;
+    relay_outage(r, SERVER_LISTEN, now, why);
+    r->listener_up = false;
+    if (!was_up)
+        return;
+    /* From here on rows are looked for; back before this probe has failed, it was a blink. */
+    pipeline_set_notify(r->pipeline, now, false);
+    r->probing = false;
+    send_probe(r, now);
+    relay_pump(r, now);
+}
+
 /* ---- life ---- */
+
+static int open_listener(struct relay *r, uint64_t seed, struct err *err)
+{
+    static const struct listener_callbacks callbacks = {on_listener_up, on_listener_lost,
+                                                        on_notify};
+
+    if (r->config->postgres_direct_uri[0] == '\0')
+        return 0;
+    return listener_open(&r->listener, &r->loop, r->config->postgres_direct_uri, timeout_ms, seed,
+                         &callbacks, r, err);
+}
 
 static int open_connections(struct relay *r, uint64_t seed, struct err *err)
 {
@@ -352,9 +416,10 @@ static int open_connections(struct relay *r, uint64_t seed, struct err *err)
     const char *direct =
         r->config->postgres_direct_uri[0] != '\0' ? r->config->postgres_direct_uri : uri;
     struct table_source_options options = {
-        .uri = direct,
+        .uri = uri,
         .table = r->config->source_table,
         .mark = r->config->ack_mode == ACK_MARK,
+        .listen = direct == uri,
         .timeout_ms = timeout_ms,
         .seed = seed,
     };
@@ -367,6 +432,8 @@ static int open_connections(struct relay *r, uint64_t seed, struct err *err)
         rc = wakeup_open(&r->wakeup, &r->loop, direct, timeout_ms, seed + 2, &wakeup, r, err);
     if (rc == 0 && r->config->source_mode != SOURCE_TABLE)
         rc = relay_wal_open(r, direct, seed + 3, err);
+    if (rc == 0)
+        rc = open_listener(r, seed + 4, err);
     return rc;
 }
 
@@ -394,7 +461,7 @@ void relay_postgres_tick(struct relay *r, int64_t now)
 {
     /* Notifications come between statements: a long page may hold one up. */
     if (r->probing && now - r->probe_sent_at >= probe_timeout_ms &&
-        (r->probe_reads >= 2 || now - r->probe_sent_at >= timeout_ms))
+        (!listens(r) || r->probe_reads >= 2 || now - r->probe_sent_at >= timeout_ms))
         probe_failed(r, now);
     if (!r->probing && now >= r->ladder.probe_at)
         send_probe(r, now);

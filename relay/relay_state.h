@@ -12,6 +12,7 @@
 #include "ops/http.h"
 #include "postgres/acknowledge.h"
 #include "postgres/control.h"
+#include "postgres/listener.h"
 #include "postgres/owner.h"
 #include "postgres/table_source.h"
 #include "postgres/wakeup.h"
@@ -24,6 +25,7 @@ enum relay_server {
     SERVER_READ,
     SERVER_CONTROL,
     SERVER_WAKEUP,
+    SERVER_LISTEN,
     SERVER_KAFKA,
     SERVERS,
 };
@@ -37,6 +39,9 @@ struct outage {
     uint64_t reconnects;
     char why[256];
 };
+
+/* A place in the log that is not known any more. */
+#define RELAY_SOMEWHERE UINT64_MAX
 
 /* Kinds of failed deliveries that are counted apart; further ones fall together. */
 #define RELAY_ERRORS 24
@@ -71,9 +76,10 @@ struct relay {
     struct pipeline *pipeline;
     struct format *format;
     struct table_source *source;
-    struct wal_source *wal; /* NULL with source.mode=table */
-    bool wal_ever;          /* a slot was made */
-    char wal_why[256];      /* why there is none, as it was logged; empty: nothing to say */
+    struct listener *listener; /* NULL without postgres.direct_uri: source listens */
+    struct wal_source *wal;    /* NULL with source.mode=table */
+    bool wal_ever;             /* a slot was made */
+    char wal_why[256];         /* why there is none, as it was logged; empty: nothing to say */
     int64_t wal_gauged_at;
     int64_t wal_retained; /* bytes that the slot holds back */
     int64_t wal_over;     /* halves of the budget that a named slot was warned about, 0 within it */
@@ -90,12 +96,13 @@ struct relay {
     uv_timer_t tick_timer;
     uv_signal_t signals[3];
 
-    bool source_up, control_up;
+    bool source_up, control_up, listener_up;
     bool ever_up; /* the first inspection succeeded: later failures are outages, not refusals */
     bool joined;  /* the lease is asked for on the control connection */
     bool known;   /* facts holds something */
     struct pg_facts facts;
     struct ladder ladder;
+    bool listener_pooled;
     bool probing;
     int64_t probe_sent_at;
     uint32_t probe_reads; /* that have ended since */
@@ -157,6 +164,8 @@ bool relay_put_message(struct relay *r, uint64_t lsn, const struct event *event,
                        const struct err *why);
 void relay_discard_producer(struct relay *r);
 void relay_log_culprit(struct relay *r);
+/* The slot's stream is another one from now on. */
+void relay_forget_stream(struct relay *r);
 /* Why the topic is away, "" if nothing is known; borrowed. */
 const char *relay_topic_cause(const struct relay *r, uint32_t topic);
 void relay_free_topic_causes(struct relay *r);

@@ -153,6 +153,9 @@ static void labelled(struct relay *r, struct buf *b)
                    "Connections made again after a loss.");
     metrics_sample_u64(b, "outbox_relay_reconnects_total", METRIC_LABEL("server", "postgres"),
                        r->outages[SERVER_READ].reconnects + r->outages[SERVER_CONTROL].reconnects);
+    if (r->listener != NULL)
+        metrics_sample_u64(b, "outbox_relay_reconnects_total", METRIC_LABEL("server", "listen"),
+                           r->outages[SERVER_LISTEN].reconnects);
     metrics_sample_u64(b, "outbox_relay_reconnects_total", METRIC_LABEL("server", "kafka"),
                        r->outages[SERVER_KAFKA].reconnects);
     metrics_family(b, "outbox_relay_build_info", METRIC_GAUGE, "Versions; the value is 1.");
@@ -223,6 +226,17 @@ static json_t *text_or_null(const char *text)
     return text[0] != '\0' ? json_string(text) : json_null();
 }
 
+/* Why a connection to it is away, "" if none is. */
+static const char *postgres_error(const struct relay *r)
+{
+    static const enum relay_server servers[] = {SERVER_READ, SERVER_CONTROL, SERVER_LISTEN};
+
+    for (size_t i = 0; i < sizeof servers / sizeof *servers; i++)
+        if (r->outages[servers[i]].down)
+            return r->outages[servers[i]].why;
+    return "";
+}
+
 static json_t *topics_waiting(const struct relay *r)
 {
     json_t *list = json_array();
@@ -272,14 +286,14 @@ static json_t *build_status(struct relay *r)
         (int)v.source_up, "sleeping", (int)pipeline_asleep(r->pipeline), "caught_up",
         (int)v.caught_up, "postgres", "up", (int)(v.source_up && r->control_up), "server",
         r->source != NULL ? table_source_where(r->source) : "", "error",
-        text_or_null(r->outages[r->outages[SERVER_READ].down ? SERVER_READ : SERVER_CONTROL].why),
-        "kafka", "up", (int)v.kafka_up, "error", text_or_null(r->outages[SERVER_KAFKA].why),
-        "window", "events", (json_int_t)v.inflight_events, "bytes", (json_int_t)v.inflight_bytes,
-        "max_events", (json_int_t)r->config->window_events, "max_bytes",
-        (json_int_t)r->config->window_bytes, "published", (json_int_t)r->counters.published_all,
-        "acknowledged", (json_int_t)r->counters.acknowledged, "backlog",
-        (json_int_t)r->gauges.backlog, "oldest_unpublished_s", r->gauges.oldest_seconds, "stall",
-        text_or_null(r->stall), "topics_waiting", topics_waiting(r));
+        text_or_null(postgres_error(r)), "kafka", "up", (int)v.kafka_up, "error",
+        text_or_null(r->outages[SERVER_KAFKA].why), "window", "events",
+        (json_int_t)v.inflight_events, "bytes", (json_int_t)v.inflight_bytes, "max_events",
+        (json_int_t)r->config->window_events, "max_bytes", (json_int_t)r->config->window_bytes,
+        "published", (json_int_t)r->counters.published_all, "acknowledged",
+        (json_int_t)r->counters.acknowledged, "backlog", (json_int_t)r->gauges.backlog,
+        "oldest_unpublished_s", r->gauges.oldest_seconds, "stall", text_or_null(r->stall),
+        "topics_waiting", topics_waiting(r));
 }
 
 static int serve_status(void *arg, struct buf *b)

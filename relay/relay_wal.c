@@ -120,6 +120,7 @@ static void on_lost(void *arg, const struct err *why)
     if (r->closing)
         return;
     r->wal_retained = 0;
+    relay_forget_stream(r);
     /* Asked for and impossible, at the start, is a wrong setting; of a named slot at any time,
      * since its events come by no other way. */
     if ((named(r) || (r->config->source_mode == SOURCE_WAL && !r->wal_ever)) &&

@@ -5,6 +5,7 @@
 #include "core/format.h"
 #include "kafka/sink.h"
 #include "postgres/conn.h"
+#include "postgres/listener.h"
 #include "postgres/table_source.h"
 
 #include <inttypes.h>
@@ -25,6 +26,7 @@ struct check {
     enum err_class worst;
     struct format *format;
     struct table_source *source;
+    struct listener *listener;
     struct pg_facts facts;
     bool known; /* facts holds something */
     char *topics[TOPICS_MAX];
@@ -186,6 +188,52 @@ static void check_postgres(struct check *c)
     (void)uv_loop_close(&loop);
 }
 
+static void close_listener(struct check *c)
+{
+    listener_close(c->listener, closed, NULL);
+    c->listener = NULL;
+}
+
+static void on_listening(void *arg, bool pooled)
+{
+    struct check *c = arg;
+    char text[512];
+
+    (void)snprintf(text, sizeof text, "%s is the same server%s", listener_where(c->listener),
+                   pooled ? ", but through a pooler: notifications may not arrive" : "");
+    result(c, "direct", ERR_NONE, text);
+    close_listener(c);
+}
+
+static void on_not_listening(void *arg, bool was_up, const struct err *why)
+{
+    struct check *c = arg;
+
+    (void)was_up;
+    failed(c, "direct", why);
+    close_listener(c);
+}
+
+/* postgres.direct_uri, which has to lead to where the table is. */
+static void check_direct(struct check *c)
+{
+    static const struct listener_callbacks callbacks = {on_listening, on_not_listening, on_notify};
+    uv_loop_t loop;
+    struct err err;
+
+    if (uv_loop_init(&loop) != 0) {
+        result(c, "direct", ERR_NOMEM, "out of memory");
+        return;
+    }
+    if (listener_open(&c->listener, &loop, c->cli->config->postgres_direct_uri, timeout_ms, 0,
+                      &callbacks, c, &err) != 0)
+        failed(c, "direct", &err);
+    else
+        listener_follow(c->listener, &c->facts);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    (void)uv_loop_close(&loop);
+}
+
 static void slot_result(void *arg, enum err_class class, const char *message)
 {
     result(arg, "decoding", class, message);
@@ -241,6 +289,8 @@ static void check_all(struct check *c)
     } else {
         result(c, "settings", ERR_NONE, "every value is allowed");
         check_postgres(c);
+        if (c->known && config->postgres_direct_uri[0] != '\0')
+            check_direct(c);
         if (c->known)
             check_slot(config, &c->facts, c->cli->fix, slot_result, c);
         check_kafka(c, &options);

@@ -83,6 +83,13 @@ uint64_t checkpoint_end_of(const struct checkpoint *c, uint64_t tx)
     return checkpoint_has(c, tx) ? at(c, tx)->end : 0;
 }
 
+bool checkpoint_done_before(const struct checkpoint *c, uint64_t lsn)
+{
+    uint64_t end = c->first == c->next ? 0 : at(c, c->first)->end;
+
+    return end == 0 || end >= lsn;
+}
+
 void checkpoint_leave(struct checkpoint *c, uint64_t tx)
 {
     if (!checkpoint_has(c, tx))

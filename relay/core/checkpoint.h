@@ -42,6 +42,8 @@ void checkpoint_lose(struct checkpoint *c, uint64_t tx);
 bool checkpoint_has(const struct checkpoint *c, uint64_t tx);
 /* Where it ended; 0: it has not, or is not one of these. */
 uint64_t checkpoint_end_of(const struct checkpoint *c, uint64_t tx);
+/* Whether all transactions that have ended before lsn are done. */
+bool checkpoint_done_before(const struct checkpoint *c, uint64_t lsn);
 /* The transaction that is being streamed has ended, with its commit before lsn; also for one of
  * which no row entered, and for an idle server's position between transactions. */
 void checkpoint_end(struct checkpoint *c, uint64_t lsn);

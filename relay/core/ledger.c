@@ -305,6 +305,18 @@ void ledger_withdraw(struct ledger *l, uint64_t tag)
         ledger_move(l, slot, ENTRY_FREE);
 }
 
+void ledger_take_back(struct ledger *l, uint64_t tag)
+{
+    uint32_t slot = slot_of(l, tag);
+
+    if (slot == NIL || !in_sink(l->entries[slot].state))
+        return;
+    if (l->checkpoint != NULL)
+        checkpoint_leave(l->checkpoint, l->entries[slot].item.tx);
+    l->entries[slot].item.tx = 0;
+    ledger_move(l, slot, ENTRY_FREE);
+}
+
 static bool batch_reserve(struct ledger *l, uint32_t max)
 {
     int64_t *seqs;

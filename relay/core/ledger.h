@@ -84,6 +84,8 @@ enum entry_state ledger_state(const struct ledger *l, uint64_t tag);
 void ledger_deliver(struct ledger *l, uint64_t tag);
 /* It was not delivered: forgotten, to be read again. */
 void ledger_withdraw(struct ledger *l, uint64_t tag);
+/* The same of a row of the table that was not even sent: nothing is missing without it. */
+void ledger_take_back(struct ledger *l, uint64_t tag);
 
 /* One batch to acknowledge. strict: the connection is younger than their admission, so that seq
  * alone no longer names them; match id too. Never mixes strict with others. */

@@ -154,9 +154,11 @@ enum verdict pipeline_stream_row(struct pipeline *p, int64_t now, const struct p
 void pipeline_stream_end(struct pipeline *p, uint64_t lsn);
 /* Between transactions: the server's log is at lsn and there was nothing to stream. */
 void pipeline_stream_idle(struct pipeline *p, uint64_t lsn);
-/* Where the stream goes on behind the transaction with that number (ledger_item.tx); 0 while it has
- * not ended, and for one of the past. */
-uint64_t pipeline_stream_behind(const struct pipeline *p, uint64_t tx);
+/* Where the stream goes on behind the transaction with that number (ledger_item.tx), which is held:
+ * 0 while it has not ended. False for one of an earlier stream. */
+bool pipeline_stream_behind(const struct pipeline *p, uint64_t tx, uint64_t *ret);
+/* Whether all that was streamed before lsn is done. */
+bool pipeline_stream_done_before(const struct pipeline *p, uint64_t lsn);
 /* The position that may be confirmed, of a named slot the last one that was stored; 0 for none. */
 uint64_t pipeline_checkpoint(const struct pipeline *p);
 

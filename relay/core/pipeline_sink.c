@@ -140,7 +140,10 @@ void pipeline_put_failed(struct pipeline *p, int64_t now, uint64_t tag, enum del
      * has is reported. */
     if (ledger_item(p->ledger, tag) != NULL) {
         leave_topic(p, ledger_item(p->ledger, tag)->topic);
-        ledger_withdraw(p->ledger, tag);
+        if (p->stream == STREAM_ON)
+            ledger_withdraw(p->ledger, tag);
+        else
+            ledger_take_back(p->ledger, tag);
         p->cut = true;
         p->full = true;
         pipeline_start_over(p);

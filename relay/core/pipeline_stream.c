@@ -234,9 +234,15 @@ void pipeline_stream_idle(struct pipeline *p, uint64_t lsn)
         checkpoint_end(&p->checkpoint, lsn);
 }
 
-uint64_t pipeline_stream_behind(const struct pipeline *p, uint64_t tx)
+bool pipeline_stream_behind(const struct pipeline *p, uint64_t tx, uint64_t *ret)
 {
-    return checkpoint_end_of(&p->checkpoint, tx);
+    *ret = checkpoint_end_of(&p->checkpoint, tx);
+    return checkpoint_has(&p->checkpoint, tx);
+}
+
+bool pipeline_stream_done_before(const struct pipeline *p, uint64_t lsn)
+{
+    return checkpoint_done_before(&p->checkpoint, lsn);
 }
 
 uint64_t pipeline_checkpoint(const struct pipeline *p)

@@ -120,6 +120,12 @@ static void report(struct sink *s, const rd_kafka_message_t *m, size_t together)
     }
     (void)kafka_error_set(&why, m->err, where, NULL);
     what = kafka_error_delivery(m->err);
+    if (m->err == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION) {
+        /* It was there when the record was put: whether the event is at fault, which may name one
+         * that the topic has no more, turns out when it is put again. */
+        what = DELIVERY_TOPIC;
+        (void)err_set(&why, ERR_TOPIC, "%s: it is gone, and the topic perhaps; create it", where);
+    }
     if (what == DELIVERY_ROW && m->err > RD_KAFKA_RESP_ERR_NO_ERROR && together > 1) {
         split_batches(s, m->err);
         what = DELIVERY_LOST;

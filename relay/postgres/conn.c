@@ -118,6 +118,7 @@ static void conn_lost_now(struct pg_conn *c)
     c->lost = false;
     c->paused = false;
     c->resumed = false;
+    c->before = NULL;
     c->pace.resting = c->pace.busy = false;
     (void)uv_timer_stop(&c->pace.timer);
     drop_watch(c);

@@ -78,8 +78,11 @@ struct pg_params {
  * the connection (and calls on_lost later). */
 void pg_conn_query(struct pg_conn *c, const char *sql, const struct pg_params *params,
                    int64_t timeout_ms, pg_result_fn done, void *arg);
-/* COPY ... TO STDOUT; row for each message, then done. The deadline counts from the last message.
- */
+/* Pipelined: sends this before each statement to come, in one transaction with it, until the
+ * connection is lost. Where it fails the statement fails with its error. Borrowed for as long. */
+void pg_conn_precede(struct pg_conn *c, const char *sql);
+/* COPY ... TO STDOUT, also as the last of several statements; row for each message, then done. The
+ * deadline counts from the last message. */
 void pg_conn_copy(struct pg_conn *c, const char *sql, pg_copy_fn row, pg_result_fn done, void *arg);
 /* Runs a statement that this session has prepared, parameters as text, results in binary; row for
  * each row as it arrives, then done. The deadline counts from the last row. */

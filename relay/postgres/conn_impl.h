@@ -55,6 +55,7 @@ struct pg_conn {
     struct backoff backoff;
     char where[256];
 
+    const char *before; /* goes before each statement, NULL for nothing */
     struct request *head, **tail;
     uint32_t pending;
     int64_t waiting_since; /* for the head's answer: sent, or the last sign of life */

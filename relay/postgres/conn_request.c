@@ -93,6 +93,10 @@ static void handle_result(struct pg_conn *c, PGresult *res)
             pop(c);
         return;
     }
+    if (PQresultStatus(res) == PGRES_PIPELINE_ABORTED && r->last != NULL) {
+        PQclear(res); /* the error is that of what went before */
+        return;
+    }
     if (PQresultStatus(res) == PGRES_SINGLE_TUPLE) {
         c->waiting_since = clock_boot_ms();
         r->row(r->arg, res);
@@ -185,6 +189,22 @@ static void push(struct pg_conn *c, const struct request *wanted, int64_t timeou
     conn_arm_timer(c);
 }
 
+void pg_conn_precede(struct pg_conn *c, const char *sql)
+{
+    assert(c->options.pipeline);
+    c->before = sql;
+}
+
+/* Up to the sync, all is one transaction. */
+static bool send_query(struct pg_conn *c, const char *sql, const struct pg_params *params)
+{
+    if (c->before != NULL && !PQsendQueryParams(c->pq, c->before, 0, NULL, NULL, NULL, NULL, 0))
+        return false;
+    return PQsendQueryParams(c->pq, sql, params->n, params->types, params->values, params->lengths,
+                             params->formats, 0) &&
+           (!c->options.pipeline || PQpipelineSync(c->pq));
+}
+
 void pg_conn_query(struct pg_conn *c, const char *sql, const struct pg_params *params,
                    int64_t timeout_ms, pg_result_fn done, void *arg)
 {
@@ -195,13 +215,10 @@ void pg_conn_query(struct pg_conn *c, const char *sql, const struct pg_params *p
     assert(c->options.pipeline || c->head == NULL);
     if (params == NULL)
         params = &none;
-    if (!PQsendQueryParams(c->pq, sql, params->n, params->types, params->values, params->lengths,
-                           params->formats, 0) ||
-        (c->options.pipeline && !PQpipelineSync(c->pq))) {
+    if (send_query(c, sql, params))
+        push(c, &(struct request){.done = done, .arg = arg}, timeout_ms);
+    else
         conn_lose_by_libpq(c);
-        return;
-    }
-    push(c, &(struct request){.done = done, .arg = arg}, timeout_ms);
 }
 
 static void send_text(struct pg_conn *c, const char *text, const struct request *wanted,

@@ -1,5 +1,7 @@
 #include "postgres/control.h"
 
+#include "postgres/session.h"
+
 #include <stdlib.h>
 
 struct control {
@@ -7,6 +9,8 @@ struct control {
     bool up;
     bool asking; /* for gauges */
     int64_t lock_timeout_ms;
+    bool pooled;
+    struct buf before; /* goes before each statement then */
     struct pg_identity identity;
     struct control_callbacks callbacks;
     void *arg;
@@ -14,10 +18,24 @@ struct control {
     void *closed_arg;
 };
 
+/* What settings there are has to come with each statement. */
+static int precede(struct control *c, struct err *err)
+{
+    buf_reset(&c->before);
+    session_transaction_sql(&c->before, c->lock_timeout_ms);
+    if (buf_cstr(&c->before) == NULL)
+        return err_set(err, ERR_NOMEM, "out of memory for a statement");
+    pg_conn_precede(c->conn, buf_cstr(&c->before));
+    return 0;
+}
+
 static void identified(void *arg, const PGresult *res, const struct err *why)
 {
     struct control *c = arg;
+    struct err err;
 
+    if (why == NULL && c->pooled && precede(c, &err) != 0)
+        why = &err;
     if (why != NULL) {
         pg_conn_lose(c->conn, why);
         return;
@@ -31,11 +49,12 @@ static void session_set(void *arg, const PGresult *res, const struct err *why)
 {
     struct control *c = arg;
 
-    (void)res;
-    if (why != NULL)
+    if (why != NULL) {
         pg_conn_lose(c->conn, why);
-    else
-        pg_conn_query(c->conn, pg_identity_sql(), NULL, 0, identified, c);
+        return;
+    }
+    c->pooled = session_pooled(res, pg_conn_backend_pid(c->conn));
+    pg_conn_query(c->conn, pg_identity_sql(), NULL, 0, identified, c);
 }
 
 static void conn_up(void *arg)
@@ -43,7 +62,7 @@ static void conn_up(void *arg)
     struct control *c = arg;
     struct buf sql = {0};
 
-    pg_session_sql(&sql, c->lock_timeout_ms);
+    session_sql(&sql, pg_conn_backend_pid(c->conn), c->lock_timeout_ms);
     if (buf_cstr(&sql) != NULL)
         pg_conn_query(c->conn, buf_cstr(&sql), NULL, 0, session_set, c);
     buf_free(&sql);
@@ -163,6 +182,7 @@ static void conn_closed(void *arg)
     struct control *c = arg;
 
     c->on_closed(c->closed_arg);
+    buf_free(&c->before);
     free(c);
 }
 

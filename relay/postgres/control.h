@@ -1,6 +1,7 @@
 /*
  * The control connection: pipelined, carries acknowledgements, the lease, the table's gauges and
- * the probe of NOTIFY, so that none of them waits for a page that is being read.
+ * the probe of NOTIFY, so that none of them waits for a page that is being read. Through a pooler
+ * each of them is a transaction that brings its settings along.
  */
 #ifndef OUTBOX_POSTGRES_CONTROL_H
 #define OUTBOX_POSTGRES_CONTROL_H

@@ -31,7 +31,6 @@ enum column {
     COL_PREPARED,
     COL_NOTIFY,
     COL_SEARCH_PATH,
-    COL_BACKEND,
     COL_HIDDEN, /* the schema, quoted, that has the table and may not be used */
     COL_COUNT,
 };
@@ -109,7 +108,7 @@ const char *pg_inspect_sql(void)
            " " IDENTITY ","
            " pg_catalog.current_setting('max_prepared_transactions'),"
            " pg_catalog.current_setting('outbox_relay.notify', true),"
-           " pg_catalog.current_setting('search_path'), pg_catalog.pg_backend_pid(),"
+           " pg_catalog.current_setting('search_path'),"
            " (SELECT pg_catalog.quote_ident(h.nspname) FROM pg_catalog.pg_namespace h"
            "  JOIN pg_catalog.pg_class t ON t.relnamespace = h.oid"
            "  WHERE NOT pg_catalog.has_schema_privilege(h.oid, 'USAGE')"
@@ -137,23 +136,6 @@ const char *pg_inspect_sql(void)
            "  JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.refobjsubid"
            "   AND a.attname = 'seq'"
            "  ORDER BY s.seqcache DESC LIMIT 1) q ON true";
-}
-
-void pg_session_sql(struct buf *sql, int64_t lock_timeout_ms)
-{
-    /* Plans must use the indexes whatever the statistics of a table that is empty one minute and
-     * holds millions the next; a role's own limits must not end our statements. synchronous_commit:
-     * what is lost in a crash is published again, so acknowledgements wait for the local disk, and
-     * for no standby. */
-    buf_printf(sql,
-               "SELECT pg_catalog.set_config(name, value, false) FROM (VALUES"
-               " ('jit', 'off'), ('enable_seqscan', 'off'), ('enable_bitmapscan', 'off'),"
-               " ('max_parallel_workers_per_gather', '0'), ('statement_timeout', '0'),"
-               " ('idle_session_timeout', '0'), ('lock_timeout', '%" PRId64 "'),"
-               " ('default_transaction_isolation', 'read committed'),"
-               " ('synchronous_commit', 'local')) AS s(name, value)"
-               " WHERE pg_catalog.current_setting(name, true) IS NOT NULL",
-               lock_timeout_ms);
 }
 
 static const char *value(const PGresult *res, enum column column)
@@ -360,7 +342,6 @@ static void fill(struct pg_facts *f, const PGresult *res)
     f->lock_key = (int64_t)PG_WAKEUP_CLASS << 32 | f->oid;
     f->server_version = (int)strtol(value(res, COL_VERSION), NULL, 10);
     pg_identity_read(&f->identity, res, COL_SYSTEM);
-    f->backend_pid = (int)strtol(value(res, COL_BACKEND), NULL, 10);
     f->notify_off =
         strcmp(value(res, COL_PREPARED), "0") != 0 && (notify == NULL || strcmp(notify, "on") != 0);
 }

@@ -31,7 +31,6 @@ struct pg_facts {
     /* Prepared transactions are possible and the database does not say that writers may notify: the
      * trigger keeps silent. */
     bool notify_off;
-    int backend_pid;
     /* Another process has answered than was connected to: something in between hands statements
      * on, by the transaction perhaps. What one leaves behind the next may find, or not. */
     bool pooled;
@@ -56,8 +55,5 @@ int pg_inspect_read(struct pg_facts *ret, const PGresult *res,
 const char *pg_identity_sql(void);
 void pg_identity_read(struct pg_identity *ret, const PGresult *res, int column);
 bool pg_identity_equal(const struct pg_identity *a, const struct pg_identity *b);
-
-/* Settings that every session of ours has, as one SELECT; lock_timeout in ms. */
-void pg_session_sql(struct buf *sql, int64_t lock_timeout_ms);
 
 #endif

@@ -101,7 +101,7 @@ int page_row_of_copy(struct page_row *ret, const char *data, size_t len, bool fi
     if (first)
         skip_signature(&r);
     n = read_u16(&r);
-    if (!r.failed && n == UINT16_MAX) {
+    if (!r.failed && n == UINT16_MAX && r.at == r.end) {
         ret->kind = PAGE_ROW_END;
         return 0;
     }
@@ -109,7 +109,7 @@ int page_row_of_copy(struct page_row *ret, const char *data, size_t len, bool fi
         return refuse(err);
     for (int i = 0; i < FIELDS; i++)
         fields[i] = field(&r);
-    return r.failed ? refuse(err) : parse_fields(ret, fields, err);
+    return r.failed || r.at != r.end ? refuse(err) : parse_fields(ret, fields, err);
 }
 
 int page_row_of_result(struct page_row *ret, const PGresult *res, struct err *err)

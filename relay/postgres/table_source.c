@@ -4,6 +4,7 @@
 #include "postgres/page_row.h"
 #include "postgres/pg_error.h"
 #include "postgres/read_sql.h"
+#include "postgres/session.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +25,9 @@ struct table_source {
     struct pg_conn *conn;
     struct pg_inspect_options inspect;
     char *table;
+    bool listen;
     struct pg_facts facts;
+    bool pooled; /* the session; facts tell of it once they are known */
     bool up;
     enum prepare_state prepare;
     struct table_source_callbacks callbacks;
@@ -43,17 +46,21 @@ struct table_source {
     void *closed_arg;
 };
 
+static void come_up(struct table_source *s)
+{
+    s->up = true;
+    s->callbacks.on_up(s->arg, &s->facts);
+}
+
 static void listened(void *arg, const PGresult *res, const struct err *why)
 {
     struct table_source *s = arg;
 
     (void)res;
-    if (why != NULL) {
+    if (why != NULL)
         pg_conn_lose(s->conn, why);
-        return;
-    }
-    s->up = true;
-    s->callbacks.on_up(s->arg, &s->facts);
+    else
+        come_up(s);
 }
 
 static void inspected(void *arg, const PGresult *res, const struct err *why)
@@ -69,7 +76,11 @@ static void inspected(void *arg, const PGresult *res, const struct err *why)
         return;
     }
     s->facts = facts;
-    s->facts.pooled = facts.backend_pid != pg_conn_backend_pid(s->conn);
+    s->facts.pooled = s->pooled;
+    if (!s->listen) {
+        come_up(s);
+        return;
+    }
     buf_reset(&s->sql);
     buf_printf(&s->sql, "LISTEN %s", facts.channel);
     if (buf_cstr(&s->sql) != NULL)
@@ -81,8 +92,11 @@ static void session_set(void *arg, const PGresult *res, const struct err *why)
     struct table_source *s = arg;
     const char *values[] = {s->inspect.table};
     struct pg_params params = {.n = 1, .values = values};
+    struct err err;
 
-    (void)res;
+    s->pooled = why == NULL && session_pooled(res, pg_conn_backend_pid(s->conn));
+    if (s->pooled && session_check(res, &err) != 0)
+        why = &err;
     if (why != NULL)
         pg_conn_lose(s->conn, why);
     else
@@ -94,7 +108,7 @@ static void conn_up(void *arg)
     struct table_source *s = arg;
 
     buf_reset(&s->sql);
-    pg_session_sql(&s->sql, lock_timeout_ms);
+    session_sql(&s->sql, pg_conn_backend_pid(s->conn), lock_timeout_ms);
     if (buf_cstr(&s->sql) != NULL)
         pg_conn_query(s->conn, buf_cstr(&s->sql), NULL, 0, session_set, s);
 }
@@ -260,6 +274,10 @@ static void read_page(void *arg)
         pg_conn_query(s->conn, "SET plan_cache_mode = force_generic_plan", NULL, 0, plans_kept, s);
     } else {
         buf_reset(&s->sql);
+        if (s->pooled) {
+            session_transaction_sql(&s->sql, lock_timeout_ms);
+            buf_printf(&s->sql, "; ");
+        }
         read_sql(&s->sql, &s->request, s->facts.table);
         if (statement_text(s) != NULL)
             pg_conn_copy(s->conn, statement_text(s), copy_message, page_done, s);
@@ -303,6 +321,7 @@ int table_source_open(struct table_source **ret, uv_loop_t *loop,
         free(s);
         return err_set(err, ERR_NOMEM, "out of memory for the table source");
     }
+    s->listen = options->listen;
     s->inspect = (struct pg_inspect_options){.table = s->table, .mark = options->mark};
     s->callbacks = *callbacks;
     s->arg = arg;

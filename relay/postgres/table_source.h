@@ -1,7 +1,7 @@
 /*
- * The table source: a connection that listens and reads pages of the outbox. Once connected it
- * inspects the server and table, then LISTENs, then is up. It decides nothing: the pipeline says
- * what to read.
+ * The table source: a connection that reads pages of the outbox, and listens where no connection of
+ * its own does. Once connected it inspects the server and table, then LISTENs, then is up. It
+ * decides nothing: the pipeline says what to read.
  */
 #ifndef OUTBOX_POSTGRES_TABLE_SOURCE_H
 #define OUTBOX_POSTGRES_TABLE_SOURCE_H
@@ -18,12 +18,13 @@ struct table_source_options {
     const char *uri;
     const char *table;
     bool mark;
+    bool listen;
     int64_t timeout_ms;
     uint64_t seed;
 };
 
 struct table_source_callbacks {
-    /* Inspected and listening; facts are borrowed and stand until the next on_up. */
+    /* Inspected, and listening if it is to; facts are borrowed and stand until the next on_up. */
     void (*on_up)(void *arg, const struct pg_facts *facts);
     /* Lost, or could not connect or be inspected (class tells); it tries again by itself. */
     void (*on_lost)(void *arg, bool was_up, const struct err *why);

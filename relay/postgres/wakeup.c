@@ -1,8 +1,8 @@
 #include "postgres/wakeup.h"
 
 #include "postgres/conn.h"
-#include "postgres/inspect.h"
 #include "postgres/pg_error.h"
+#include "postgres/session.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -26,6 +26,7 @@ struct wakeup {
     uv_timer_t timer;
     enum lock_state state;
     bool want;
+    bool pooled;
     int64_t key;
     struct wakeup_callbacks callbacks;
     void *arg;
@@ -83,9 +84,13 @@ static void send_lock(struct wakeup *w, const char *function, pg_result_fn done)
     struct buf sql = {0};
     struct err err;
 
+    if (w->pooled) {
+        session_transaction_sql(&sql, wait_ms);
+        buf_printf(&sql, "; ");
+    }
     buf_printf(&sql, "SELECT pg_catalog.%s(%" PRId64 ")", function, w->key);
     if (buf_cstr(&sql) != NULL) {
-        pg_conn_query(w->conn, buf_cstr(&sql), NULL, wait_ms * 4, done, w);
+        pg_conn_command(w->conn, buf_cstr(&sql), wait_ms * 4, done, w);
     } else {
         (void)err_set(&err, ERR_NOMEM, "out of memory for a statement");
         pg_conn_lose(w->conn, &err);
@@ -114,6 +119,9 @@ static void step_now(void *arg)
 
 static void session_set(void *arg, const PGresult *res, const struct err *why)
 {
+    struct wakeup *w = arg;
+
+    w->pooled = why == NULL && session_pooled(res, pg_conn_backend_pid(w->conn));
     returned(arg, res, why);
 }
 
@@ -122,7 +130,7 @@ static void conn_up(void *arg)
     struct wakeup *w = arg;
     struct buf sql = {0};
 
-    pg_session_sql(&sql, wait_ms);
+    session_sql(&sql, pg_conn_backend_pid(w->conn), wait_ms);
     if (buf_cstr(&sql) != NULL)
         pg_conn_query(w->conn, buf_cstr(&sql), NULL, 0, session_set, w);
     buf_free(&sql);

@@ -1,5 +1,6 @@
 #include "postgres/wal_slot.h"
 
+#include "postgres/session.h"
 #include "postgres/wal_look.h"
 
 #include <inttypes.h>
@@ -324,7 +325,7 @@ static void conn_up(void *arg)
     struct buf sql = {0};
 
     s->up = true;
-    pg_session_sql(&sql, lock_timeout_ms);
+    session_sql(&sql, pg_conn_backend_pid(s->conn), lock_timeout_ms);
     query(s, &sql, NULL, session_set);
 }
 

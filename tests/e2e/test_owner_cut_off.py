@@ -4,7 +4,9 @@ two; and relays that start in one instant."""
 from __future__ import annotations
 
 import datetime
+import os
 import pathlib
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -57,21 +59,33 @@ def _hold_back(scene: Scene, relay: Relay) -> int:
     return sent
 
 
-def test_it_has_to_read_while_a_ping_is_unanswered(scene: Scene, proxy: Proxy) -> None:
+def _readers(scene: Scene) -> set[int]:
+    """The server's processes that the relays read by."""
+    rows = scene.sql(
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+        " AND application_name = 'outbox-relay read'"
+    )
+    return {pid for (pid,) in rows}
+
+
+def test_it_has_to_read_while_a_ping_is_unanswered(scene: Scene) -> None:
     """A standby's connection for reads is idle, and pinged every 5 s; the page waits its turn."""
     owner = scene.relay().wait_ready()
     owner.wait_metric("owner", 1)
-    direct = f"postgresql://postgres@127.0.0.1:{proxy.port}/{scene.db}"
-    standby = scene.relay({"postgres.direct_uri": direct}).wait_ready()
+    owners = _readers(scene)
+    standby = scene.relay().wait_ready()
+    (reader,) = _readers(scene) - owners
     scene.write(10)
     scene.oracle.wait(30)
-    proxy.pause()
-    paused_at = standby.status()["uptime_s"]
-    wait_for(lambda: standby.status()["uptime_s"] >= paused_at + 7, "a ping to be sent")
-    owner.stop()
-    standby.wait_metric("owner", 1)
-    scene.write(10)
-    proxy.resume()
+    os.kill(reader, signal.SIGSTOP)
+    try:
+        stopped_at = standby.status()["uptime_s"]
+        wait_for(lambda: standby.status()["uptime_s"] >= stopped_at + 7, "a ping to be sent")
+        owner.stop()
+        standby.wait_metric("owner", 1)
+        scene.write(10)
+    finally:
+        os.kill(reader, signal.SIGCONT)
     scene.judge()
     assert standby.metric("reconnects_total", server="postgres") == 0
 

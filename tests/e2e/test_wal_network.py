@@ -1,4 +1,4 @@
-"""Logical decoding over a network that fails; the relay's other side, the lease, is well meanwhile."""
+"""Logical decoding over a network that fails; the table and the lease are well meanwhile."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def proxy(wal_server: Postgres) -> Iterator[Proxy]:
 
 
 def through(wal: WalScene, proxy: Proxy) -> dict[str, str]:
-    """Settings of a relay that reads, the table and the log, through the proxy."""
+    """Settings of a relay that reads the log through the proxy."""
     return {"postgres.direct_uri": f"postgresql://postgres@127.0.0.1:{proxy.port}/{wal.db}"}
 
 

@@ -98,6 +98,18 @@ def test_all_is_well_and_nothing_is_changed(
     connection.close()
 
 
+def test_the_address_past_a_pooler(guarded: Guarded, kafka: Kafka) -> None:
+    settings = {"postgres.uri": guarded.uri, "kafka.bootstrap.servers": kafka.bootstrap}
+    code, found = check({**settings, "postgres.direct_uri": guarded.uri})
+    assert code == 0, found
+    assert "is the same server" in named(found, "direct")[0]["message"]
+    nobody = f"postgresql://u:s3cret@127.0.0.1:{free_port()}/db"
+    code, found = check({**settings, "postgres.direct_uri": nobody})
+    assert code == 69
+    assert [each["check"] for each in found if not each["ok"]] == ["direct"]
+    assert "s3cret" not in json.dumps(found)
+
+
 def test_an_event_that_cannot_be_published(
     guarded: Guarded, kafka: Kafka, topic_prefix: str
 ) -> None:

@@ -53,6 +53,7 @@ class PgBouncer:
         self._pool_size = pool_size
         self._root: pathlib.Path | None = None
         self._process: Process | None = None
+        self._command: list[str] = []
 
     def __enter__(self) -> PgBouncer:
         self.start()
@@ -83,22 +84,21 @@ class PgBouncer:
                 pool_size=self._pool_size,
             )
         )
-        head: list[str] = []
+        self._command = [program, str(config)]
         if os.geteuid() == 0:  # it refuses to run as root
             account = pwd.getpwnam(SUPERUSER)
             for path in (self._root, users, config):
                 os.chown(path, account.pw_uid, account.pw_gid)
             # With the user changes what the kernel was to end with us: it is told anew.
             head = ["setpriv", "--pdeathsig", "KILL", "--reuid", SUPERUSER, "--regid", SUPERUSER]
-            head += ["--init-groups", "--"]
-        try:
-            command = [*head, program, str(config)]
-            self._process = Process(command, self._root / "pgbouncer.log", os.environ)
-            self._process.name = "pgbouncer"
-            self._process.wait_until(self._answers, "it was ready", START_TIMEOUT_S)
-        except BaseException:
-            self.close()
-            raise
+            self._command = [*head, "--init-groups", "--", *self._command]
+        self._launch()
+
+    def restart(self) -> None:
+        """Killed, with every connection through it, and started again where it was."""
+        assert self._process is not None, "it is not running"
+        self._process.kill()
+        self._launch()
 
     def close(self) -> None:
         """End it, and with it every connection through it; remove the folder."""
@@ -110,6 +110,16 @@ class PgBouncer:
             self._root = None
 
     # -- inside ----------------------------------------------------------------------------------
+
+    def _launch(self) -> None:
+        assert self._root is not None
+        try:
+            self._process = Process(self._command, self._root / "pgbouncer.log", os.environ)
+            self._process.name = "pgbouncer"
+            self._process.wait_until(self._answers, "it was ready", START_TIMEOUT_S)
+        except BaseException:
+            self.close()
+            raise
 
     def _answers(self) -> bool:
         try:
