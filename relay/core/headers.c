@@ -73,8 +73,10 @@ int headers_add_json(struct headers *h, struct slice json, struct err *err)
         return err_set(err, ERR_NOMEM, "out of memory for headers");
     if (!scan_take(&s, '{')) {
         scan_skip_space(&s);
-        if (s.end - s.at >= 4 && memcmp(s.at, "null", 4) == 0)
-            return 0;
+        if (s.end - s.at >= 4 && memcmp(s.at, "null", 4) == 0) {
+            s.at += 4;
+            goto tail;
+        }
         return err_set(err, ERR_ROW, "its headers are not a JSON object");
     }
     if (scan_take(&s, '}'))
@@ -101,7 +103,7 @@ tail:
     scan_skip_space(&s);
     if (s.at == s.end)
         return 0;
-    (void)scan_wrong(&s, "text behind the object");
+    (void)scan_wrong(&s, "text behind the value");
 bad:
     return err_set(err, ERR_ROW, "its headers hold %s at byte %zu", s.wrong, scan_place(&s));
 }

@@ -5,8 +5,7 @@
 
 #include <string.h>
 
-#define NAME_SHOWN 64 /* characters of a name that is no column */
-#define LSN_BITS 58   /* of a derived id */
+#define LSN_BITS 58 /* of a derived id */
 
 enum column {
     AGGREGATETYPE,
@@ -81,24 +80,10 @@ static bool is(struct slice s, const char *text)
 
 /* -- The object ------------------------------------------------------------------------------- */
 
-/* One '?' for each character that is not printable ASCII. */
-static void show_name(struct slice name, char ret[NAME_SHOWN + 1])
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < name.len && n < NAME_SHOWN; i++) {
-        unsigned char c = name.data[i];
-
-        if ((c & 0xC0) != 0x80)
-            ret[n++] = (char)(c >= 0x20 && c < 0x7F ? c : '?');
-    }
-    ret[n] = '\0';
-}
-
 static int find_column(struct parse *p, struct slice name, size_t at, enum column *ret)
 {
     static const char *const of_table[] = {"seq", "xid", "published_at"};
-    char shown[NAME_SHOWN + 1];
+    char shown[TEXT_SHOWN + 1];
 
     for (int c = 0; c < COLUMNS; c++) {
         if (!is(name, names[c]))
@@ -115,7 +100,7 @@ static int find_column(struct parse *p, struct slice name, size_t at, enum colum
             return err_set(p->err, ERR_ROW,
                            "its content names %s at byte %zu, which belongs to the table",
                            of_table[i], at);
-    show_name(name, shown);
+    text_show(name, shown);
     return err_set(p->err, ERR_ROW, "its content names \"%s\" at byte %zu, which is no column",
                    shown, at);
 }

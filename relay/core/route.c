@@ -1,5 +1,7 @@
 #include "core/route.h"
 
+#include "core/value_text.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,16 +40,19 @@ static bool legal(unsigned char c)
 
 static int parse_column(struct part *part, const char *name, size_t len, struct err *err)
 {
+    char shown[TEXT_SHOWN + 1];
+
     for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) {
         if (strlen(columns[i].name) == len && memcmp(columns[i].name, name, len) == 0) {
             part->kind = columns[i].kind;
             return 0;
         }
     }
+    text_show((struct slice){(const unsigned char *)name, len}, shown);
     return err_set(err, ERR_CONFIG,
-                   "route.topic: ${%.*s} is no column to route by; use ${aggregatetype}, "
+                   "route.topic: ${%s} is no column to route by; use ${aggregatetype}, "
                    "${aggregateid} or ${type}",
-                   (int)len, name);
+                   shown);
 }
 
 static int parse_part(struct part *part, const char **at, struct err *err)

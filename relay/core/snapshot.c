@@ -10,9 +10,9 @@ static bool parse_number(const char **at, const char *end, uint64_t *ret)
     uint64_t v = 0;
 
     while (p < end && *p >= '0' && *p <= '9') {
-        if (v > (UINT64_MAX - 9) / 10)
+        if (__builtin_mul_overflow(v, 10, &v) ||
+            __builtin_add_overflow(v, (uint64_t)(*p++ - '0'), &v))
             return false;
-        v = v * 10 + (uint64_t)(*p++ - '0');
     }
     if (p == *at)
         return false;

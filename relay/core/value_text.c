@@ -4,6 +4,19 @@
 
 #include <string.h>
 
+void text_show(struct slice text, char ret[TEXT_SHOWN + 1])
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < text.len && n < TEXT_SHOWN; i++) {
+        unsigned char c = text.data[i];
+
+        if ((c & 0xC0) != 0x80)
+            ret[n++] = (char)(c >= 0x20 && c < 0x7F ? c : '?');
+    }
+    ret[n] = '\0';
+}
+
 /* Of the character at p; 0 if it is none. */
 static size_t utf8_len(const unsigned char *p, size_t left)
 {

@@ -1,10 +1,14 @@
 /* What a column's value means by its text: a uuid, base64, a point in time, an integer. Each takes
- * all of the text or nothing. Pure. */
+ * all of the text or nothing. And a name as an error may show it. Pure. */
 #ifndef OUTBOX_CORE_VALUE_TEXT_H
 #define OUTBOX_CORE_VALUE_TEXT_H
 
 #include "core/event.h"
 
+#define TEXT_SHOWN 64 /* characters */
+
+/* Its beginning, with one '?' for each character that is not printable ASCII. */
+void text_show(struct slice text, char ret[TEXT_SHOWN + 1]);
 /* Where valid UTF-8 ends (RFC 3629: no overlong form, no surrogate): text.len if all of it is. */
 size_t text_utf8(struct slice text);
 /* The canonical 36 characters, in either case. */

@@ -64,6 +64,24 @@ int config_unknown(const char *where, const char *name, spelling *spell, const c
     return rc;
 }
 
+void config_show_path(const char *path, char ret[PATH_SHOWN])
+{
+    struct buf b = {0};
+    const char *shown;
+
+    escape_text(&b, path, strlen(path));
+    shown = buf_cstr(&b);
+    (void)snprintf(ret, PATH_SHOWN, "%s", shown != NULL ? shown : "?");
+    buf_free(&b);
+}
+
+bool config_name_plain(const char *name)
+{
+    while (*name >= 0x20 && *name < 0x7f)
+        name++;
+    return *name == '\0';
+}
+
 static int no_memory(struct err *err)
 {
     return err_set(err, ERR_NOMEM, "settings: out of memory");

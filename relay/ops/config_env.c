@@ -63,7 +63,7 @@ static bool variable_key(const char *name, char ret_key[SETTING_NAME_MAX])
         (void)snprintf(ret_key, SETTING_NAME_MAX, "%s", s->key);
         return true;
     }
-    if (strncmp(name, KAFKA_VARIABLE, strlen(KAFKA_VARIABLE)) != 0)
+    if (strncmp(name, KAFKA_VARIABLE, strlen(KAFKA_VARIABLE)) != 0 || !config_name_plain(name))
         return false;
     memcpy(ret_key, KAFKA_PREFIX, n);
     for (const char *p = name + strlen(KAFKA_VARIABLE); *p != '\0'; p++) {
@@ -100,15 +100,17 @@ static int set_from_file(struct config *c, const char *key, const char *path,
                          const struct origin *o, struct err *err)
 {
     struct buf b = {0};
+    char shown[PATH_SHOWN];
     const char *value;
     int rc = config_read(path, VALUE_FILE_MAX, &b, err);
 
+    config_show_path(path, shown);
     if (rc != 0) {
-        rc = err_prefix(err, "%s: cannot read %.300s: ", o->where, path);
+        rc = err_prefix(err, "%s: cannot read %s: ", o->where, shown);
         goto out;
     }
     if (memchr(buf_cstr(&b), '\0', b.len) != NULL) {
-        rc = err_set(err, ERR_CONFIG, "%s: %.300s holds a NUL byte", o->where, path);
+        rc = err_set(err, ERR_CONFIG, "%s: %s holds a NUL byte", o->where, shown);
         goto out;
     }
     cut_line_break(&b);

@@ -25,7 +25,7 @@ static int syntax_error(const char *path, const json_error_t *e, struct err *err
 
     escape_text(&b, e->text, len);
     text = buf_cstr(&b);
-    rc = err_set(err, ERR_CONFIG, "file %.300s:%d:%d: %s", path, e->line, e->column,
+    rc = err_set(err, ERR_CONFIG, "file %s:%d:%d: %s", path, e->line, e->column,
                  text != NULL ? text : "not JSON");
     buf_free(&b);
     return rc;
@@ -41,7 +41,7 @@ static int unknown(const char *path, const char *key, struct err *err)
     char where[320];
     size_t len = strlen(key);
 
-    (void)snprintf(where, sizeof where, "file %.300s: ", path);
+    (void)snprintf(where, sizeof where, "file %s: ", path);
     for (size_t i = 0; i < SETTINGS; i++) {
         const char *known = setting_table[i].key;
 
@@ -64,7 +64,7 @@ static void place(const char *path, const char *key, char *ret, size_t size)
 
     escape_text(&b, key, strlen(key));
     shown = buf_cstr(&b);
-    (void)snprintf(ret, size, "file %.300s: %.200s", path, shown != NULL ? shown : "");
+    (void)snprintf(ret, size, "file %s: %.200s", path, shown != NULL ? shown : "");
     buf_free(&b);
 }
 
@@ -171,7 +171,7 @@ static int set_all(struct config *c, json_t *flat, const char *path, struct err 
     json_t *value;
     int rc = 0;
 
-    (void)snprintf(from, sizeof from, "file %.300s", path);
+    (void)snprintf(from, sizeof from, "file %s", path);
     json_object_foreach(flat, key, value)
     {
         const struct setting *s = setting_find(key);
@@ -191,21 +191,23 @@ static int set_all(struct config *c, json_t *flat, const char *path, struct err 
     return 0;
 }
 
-int config_file(struct config *c, const char *path, struct err *err)
+int config_file(struct config *c, const char *name, struct err *err)
 {
     json_t *root = NULL;
     json_t *flat = json_object();
     struct buf b = {0};
+    char path[PATH_SHOWN];
     json_error_t e;
     int rc;
 
+    config_show_path(name, path);
     if (flat == NULL) {
-        rc = err_set(err, ERR_NOMEM, "file %.300s: out of memory", path);
+        rc = err_set(err, ERR_NOMEM, "file %s: out of memory", path);
         goto out;
     }
-    rc = config_read(path, FILE_MAX, &b, err);
+    rc = config_read(name, FILE_MAX, &b, err);
     if (rc != 0) {
-        rc = err_prefix(err, "file %.300s: cannot read it: ", path);
+        rc = err_prefix(err, "file %s: cannot read it: ", path);
         goto out;
     }
     root = json_loadb(buf_cstr(&b), b.len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
@@ -214,7 +216,7 @@ int config_file(struct config *c, const char *path, struct err *err)
         goto out;
     }
     if (!json_is_object(root)) {
-        rc = err_set(err, ERR_CONFIG, "file %.300s: %s is not allowed: an object of settings", path,
+        rc = err_set(err, ERR_CONFIG, "file %s: %s is not allowed: an object of settings", path,
                      type_name(root));
         goto out;
     }

@@ -23,7 +23,8 @@ static bool flag_key(const char *flag, char ret_key[SETTING_NAME_MAX])
         (void)snprintf(ret_key, SETTING_NAME_MAX, "%s", s != NULL ? s->key : "config");
         return true;
     }
-    if (strncmp(flag, KAFKA_FLAG, strlen(KAFKA_FLAG)) != 0 || strlen(flag) >= SETTING_NAME_MAX)
+    if (strncmp(flag, KAFKA_FLAG, strlen(KAFKA_FLAG)) != 0 || strlen(flag) >= SETTING_NAME_MAX ||
+        !config_name_plain(flag))
         return false;
     memcpy(ret_key, KAFKA_PREFIX, n);
     for (const char *p = flag + strlen(KAFKA_FLAG); *p != '\0'; p++)

@@ -20,6 +20,13 @@ struct config_sources {
     char *from[SETTINGS]; /* owned; at the index of setting_table */
 };
 
+#define PATH_SHOWN 301
+
+/* A file's name as an error may show it: escaped, and cut. */
+void config_show_path(const char *path, char ret[PATH_SHOWN]);
+/* Printable ASCII alone, so that an error may show it as it is. */
+bool config_name_plain(const char *name);
+
 /* Checks and stores one value in place of an earlier one. key may be kafka.anything. Errors: the
  * origin's class. */
 int config_set(struct config *c, const char *key, const char *value, const struct origin *o,
