@@ -82,10 +82,14 @@ static bool has_room(const struct pipeline *p)
     return bytes == 0 || bytes + p->options.window_bytes / 8 <= p->options.window_bytes;
 }
 
+static bool all_up(const struct pipeline *p)
+{
+    return p->owned && p->source_up && p->kafka_up && p->sink == SINK_READY;
+}
+
 bool pipeline_can_read(const struct pipeline *p)
 {
-    return p->owned && p->source_up && p->kafka_up && p->sink == SINK_READY &&
-           p->stopping == STOP_NONE && has_room(p);
+    return all_up(p) && p->stopping == STOP_NONE && has_room(p);
 }
 
 static bool waits_for_topic(const struct pipeline *p)
@@ -116,6 +120,19 @@ bool pipeline_sink_waits(const struct pipeline *p)
     return waits_for_topic(p) || waits_for_report(p) || waits_for_return(p);
 }
 
+/* The half of a transaction that is published would come again. */
+static bool ends_transaction(const struct pipeline *p)
+{
+    return p->stopping == STOP_DRAIN && p->options.named && p->stream == STREAM_ON &&
+           p->checkpoint.open && !p->checkpoint.lost && all_up(p) && !waits_for_topic(p) &&
+           !waits_for_return(p);
+}
+
+bool pipeline_can_stream(const struct pipeline *p)
+{
+    return pipeline_can_read(p) || (ends_transaction(p) && has_room(p));
+}
+
 static int64_t read_at(const struct pipeline *p)
 {
     if (!pipeline_can_read(p) || p->reading || pipeline_sink_waits(p))
@@ -133,8 +150,8 @@ static int64_t exit_at(const struct pipeline *p)
 {
     if (p->stopping == STOP_NONE || p->exited)
         return INT64_MAX;
-    if (!p->owned ||
-        (ledger_events(p->ledger) == ledger_count(p->ledger, ENTRY_DONE) && pipeline_all_stored(p)))
+    if (!p->owned || (ledger_events(p->ledger) == ledger_count(p->ledger, ENTRY_DONE) &&
+                      pipeline_all_stored(p) && !ends_transaction(p)))
         return INT64_MIN;
     return p->stop_deadline;
 }

@@ -83,6 +83,8 @@ struct pipeline {
 
 /* All that reading needs, apart from the time and a read that is on its way. */
 bool pipeline_can_read(const struct pipeline *p);
+/* The same for the stream, which goes on to the end of a transaction when all else stops. */
+bool pipeline_can_stream(const struct pipeline *p);
 /* What the sink has to answer first: a topic's lookup, or a report. */
 bool pipeline_sink_waits(const struct pipeline *p);
 /* Whether the row goes now; nothing is changed by it but what is learnt of the row. */

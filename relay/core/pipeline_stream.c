@@ -177,7 +177,7 @@ bool pipeline_stream_next(struct pipeline *p, int64_t now, struct action *ret)
 bool pipeline_stream_flows(const struct pipeline *p)
 {
     return p->stream == STREAM_ON && !p->stream_drop && !p->checkpoint.lost && !p->start_over &&
-           !p->reading && p->caught_up && pipeline_can_read(p) && !pipeline_sink_waits(p);
+           !p->reading && p->caught_up && pipeline_can_stream(p) && !pipeline_sink_waits(p);
 }
 
 /* What it tells counts, though reading may have started over meanwhile. */
