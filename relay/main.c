@@ -60,6 +60,9 @@ int main(int argc, char **argv)
     case COMMAND_STATUS:
         exit_code = cli_status(&cli);
         break;
+    case COMMAND_DEAD:
+        exit_code = cli_dead(&cli);
+        break;
     case COMMAND_CONFIG_PRINT:
         exit_code = cli_config_print(&cli);
         break;

@@ -320,7 +320,8 @@ static int name_instance(struct relay *r, struct err *err)
     char host[64] = "";
     size_t len = sizeof host;
 
-    if (getrandom(id, sizeof id, 0) != (ssize_t)sizeof id)
+    if (getrandom(id, sizeof id, 0) != (ssize_t)sizeof id ||
+        getrandom(&r->key_seed, sizeof r->key_seed, 0) != (ssize_t)sizeof r->key_seed)
         return err_set(err, ERR_INTERNAL, "no random numbers from the kernel");
     id[6] = (unsigned char)((id[6] & 0x0f) | 0x40);
     id[8] = (unsigned char)((id[8] & 0x3f) | 0x80);
@@ -360,12 +361,18 @@ static int open_parts(struct relay *r, struct err *err)
         .sweep_interval_ms = 10000,
         .stream_sweep_interval_ms = 60000,
         .named = r->config->source_slot[0] != '\0',
+        .failure = r->config->failure_policy == POLICY_PARK          ? FAILURE_PARK
+                   : r->config->failure_policy == POLICY_DEAD_LETTER ? FAILURE_DEAD
+                                                                     : FAILURE_HALT,
+        .parks = true,
         .seed = (uint64_t)clock_wall_ms() ^ (uint64_t)uv_os_getpid(),
     };
     int rc = format_new(&r->format, r->config->route_topic, err);
 
     if (rc == 0)
         rc = name_instance(r, err);
+    if (rc == 0)
+        rc = relay_failures_open(r, err);
     if (rc == 0)
         rc = pipeline_new(&r->pipeline, &options, err);
     if (rc == 0 && r->config->http_listen[0] != '\0')
@@ -428,6 +435,7 @@ int relay_run(const struct config *config, struct log *log, relay_reload_fn relo
         log_summary(r);
     exit_code = r->exit_code;
     acknowledger_free(r->acknowledger);
+    relay_failures_close(r);
     pipeline_free(r->pipeline);
     format_free(r->format);
     free(r->counters.published);

@@ -146,11 +146,14 @@ static void put(struct relay *r, int64_t now, const struct sink_record *out,
 
     if (sink_put(r->sink, out, &err) == 0)
         return;
-    if (err.class == ERR_ROW) {
-        count_error(&r->counters, DELIVERY_ROW, "REFUSED");
-        remember_culprit(r, &row->item, record->topic, record->topic_len, behind, &err);
-    }
     pipeline_put_failed(r->pipeline, now, out->tag, class_of(&err));
+    if (err.class != ERR_ROW)
+        return;
+    count_error(&r->counters, DELIVERY_ROW, "REFUSED");
+    if (pipeline_is_failed(r->pipeline, out->tag))
+        relay_failed(r, out->tag, &row->item, sink_topic_name(r->sink, out->topic), &err);
+    else
+        remember_culprit(r, &row->item, record->topic, record->topic_len, behind, &err);
 }
 
 /* Behind the transaction that is being streamed, in a named slot; else 0. */
@@ -210,6 +213,8 @@ static bool put_event(struct relay *r, const struct event *event, bool streamed,
     row.item.bytes = record.bytes;
     row.item.created_us = event->created_us;
     memcpy(row.item.id, event->id, sizeof row.item.id);
+    if (r->facts.parked[0] != '\0')
+        row.item.key = relay_key(r, event, row.invalid ? NULL : &record);
     out = sink_record_of(&record, &row);
     /* The stream waits: to read it again from the table would give up the order of commits. A
      * report lets it go on. */
@@ -226,6 +231,11 @@ static bool put_event(struct relay *r, const struct event *event, bool streamed,
         return true;
     case VERDICT_SKIP:
     case VERDICT_HOLD:
+    case VERDICT_BEHIND:
+        return true;
+    case VERDICT_FAILED:
+        count_error(&r->counters, DELIVERY_ROW, "INVALID");
+        relay_failed(r, out.tag, &row.item, "", &err);
         return true;
     case VERDICT_INVALID:
     case VERDICT_CUT:
@@ -323,7 +333,9 @@ static void on_report(void *arg, uint64_t tag, enum delivery what, const char *e
     count_error(&r->counters, what, error);
     if (what == DELIVERY_TOPIC)
         remember_cause(r, item.topic, why);
-    if (what == DELIVERY_ROW) {
+    if (what == DELIVERY_ROW && pipeline_is_failed(r->pipeline, tag)) {
+        relay_failed(r, tag, &item, sink_topic_name(r->sink, item.topic), why);
+    } else if (what == DELIVERY_ROW) {
         const char *topic = sink_topic_name(r->sink, item.topic);
 
         remember_culprit(r, &item, topic, strlen(topic), behind_item(r, &item), why);

@@ -110,6 +110,7 @@ static void join(struct relay *r, int64_t now)
         owner_connect(r->owner, control_conn(r->control), &r->facts);
     r->joined = true;
     pipeline_ack_up(r->pipeline, now);
+    relay_failures_joined(r);
     control_ask_gauges(r->control, &r->facts);
     r->gauged_at = now;
     renew_probe(r, now);
@@ -230,6 +231,8 @@ static void on_notify(void *arg, const char *payload)
         pipeline_notified(r->pipeline, now);
     } else if (strcmp(payload, "lease") == 0) {
         owner_check(r->owner);
+    } else if (strcmp(payload, "parked") == 0) {
+        relay_failures_look(r);
     } else if (r->probe[0] != '\0' && strcmp(payload, r->probe) == 0) {
         probe_arrived(r, now); /* also when it is late: that it comes is what counts */
     }
@@ -259,6 +262,7 @@ static void on_control_lost(void *arg, bool was_up, const struct err *why)
     r->control_up = false;
     r->joined = false;
     acknowledger_lost(r->acknowledger);
+    relay_failures_lost(r);
     owner_connect(r->owner, NULL, &r->facts);
     pipeline_ack_lost(r->pipeline, now);
     relay_pump(r, now);
@@ -304,6 +308,7 @@ static void on_owned(void *arg, uint64_t epoch, bool continued)
     log_info(r->log, "lease", "%s the outbox, shard %d, epoch %" PRIu64,
              continued ? "owning again" : "owning", shard, epoch);
     pipeline_own(r->pipeline, now, continued);
+    relay_failures_owned(r, epoch, continued);
     relay_pump(r, now);
 }
 
@@ -314,6 +319,7 @@ static void on_disowned(void *arg, const char *why)
 
     log_warn(r->log, "lease", "standing by: %s; what is in flight is given up", why);
     pipeline_disown(r->pipeline, now);
+    relay_failures_lost(r);
     relay_discard_producer(r);
     relay_pump(r, now);
 }
@@ -327,6 +333,7 @@ static void on_truncated(void *arg, uint64_t epoch)
              "the table was truncated, epoch %" PRIu64 ": what was in flight has no rows any more",
              epoch);
     pipeline_rows_gone(r->pipeline, now);
+    relay_failures_owned(r, epoch, false);
     relay_pump(r, now);
 }
 
@@ -419,6 +426,9 @@ static int open_connections(struct relay *r, uint64_t seed, struct err *err)
         .uri = uri,
         .table = r->config->source_table,
         .mark = r->config->ack_mode == ACK_MARK,
+        .parks = r->config->failure_policy == POLICY_PARK,
+        .buries = r->config->failure_policy == POLICY_DEAD_LETTER,
+        .topic_sql = buf_cstr(&r->topic_sql),
         .listen = direct == uri,
         .timeout_ms = timeout_ms,
         .seed = seed,
@@ -469,5 +479,7 @@ void relay_postgres_tick(struct relay *r, int64_t now)
     if (r->source_up && r->control_up && now - r->gauged_at >= gauges_ms) {
         r->gauged_at = now;
         control_ask_gauges(r->control, &r->facts);
+        relay_failures_look(r); /* somebody may have taken a parked row away by hand */
     }
+    relay_failures_tick(r);
 }

@@ -12,6 +12,7 @@
 #include "ops/http.h"
 #include "postgres/acknowledge.h"
 #include "postgres/control.h"
+#include "postgres/failures.h"
 #include "postgres/listener.h"
 #include "postgres/owner.h"
 #include "postgres/table_source.h"
@@ -57,6 +58,8 @@ struct relay_counters {
     uint32_t topics;
     uint64_t published_all;
     uint64_t acknowledged;
+    uint64_t parked; /* events, by this process */
+    uint64_t dead;
     struct relay_error errors[RELAY_ERRORS];
     uint32_t nerrors;
     uint64_t rebuilds;
@@ -90,6 +93,11 @@ struct relay {
     struct wakeup *wakeup;
     struct owner *owner;
     struct acknowledger *acknowledger;
+    struct failures *failures;
+    struct buf topic_sql; /* the routed topic of row "o" */
+    uint64_t key_seed;
+    bool owning;      /* the lease, and failures know of it */
+    bool list_wanted; /* of what is parked: the last asking failed */
     struct sink *sink;
     struct http *http;
     uv_timer_t pump_timer;
@@ -142,6 +150,23 @@ bool relay_recovered(struct relay *r, enum relay_server server, int64_t now);
 /* relay_postgres.c */
 int relay_postgres_open(struct relay *r, struct err *err);
 void relay_postgres_tick(struct relay *r, int64_t now);
+
+/* relay_failures.c */
+int relay_failures_open(struct relay *r, struct err *err);
+void relay_failures_close(struct relay *r);
+/* The lease is held, under this epoch; continued as pipeline_own. */
+void relay_failures_owned(struct relay *r, uint64_t epoch, bool continued);
+void relay_failures_lost(struct relay *r);
+/* The control connection stands again; the lease may have been held all along. */
+void relay_failures_joined(struct relay *r);
+void relay_failures_tick(struct relay *r);
+/* Something was released, or said to be. */
+void relay_failures_look(struct relay *r);
+/* The hash of an event's topic and key. */
+uint64_t relay_key(const struct relay *r, const struct event *event, const struct record *record);
+/* Records that the row cannot be published. topic: "" where it has no legal one. */
+void relay_failed(struct relay *r, uint64_t tag, const struct ledger_item *item, const char *topic,
+                  const struct err *why);
 
 /* relay_wal.c */
 int relay_wal_open(struct relay *r, const char *uri, uint64_t seed, struct err *err);

@@ -185,6 +185,9 @@ static int serve_metrics(void *arg, struct buf *b)
     gauge(b, "outbox_relay_kafka_up", "1 while a broker can be reached.", v.kafka_up);
     gauge(b, "outbox_relay_topics_away", "Topics that are unknown or refuse; their rows wait.",
           v.topics_away);
+    gauge(b, "outbox_relay_parked_events", "Events that hold up their topic and key.", v.parked);
+    gauge(b, "outbox_relay_dead_events", "Events that were taken out of the outbox.",
+          (double)r->gauges.dead);
     gauge(b, "outbox_relay_stalled", "1 while something holds events up; see /statusz.",
           r->stall[0] != '\0');
     gauge(b, "outbox_relay_slot_retained_wal_bytes",
@@ -276,7 +279,8 @@ static json_t *build_status(struct relay *r)
     owner_view(r->owner, &o);
     return json_pack(
         "{s:s, s:s, s:I, s:s, s:{s:i, s:I, s:s, s:I}, s:{s:s, s:o, s:o, s:I, s:b, s:b, s:b},"
-        " s:{s:b, s:s, s:o}, s:{s:b, s:o}, s:{s:I, s:I, s:I, s:I}, s:I, s:I, s:I, s:f, s:o, s:o}",
+        " s:{s:b, s:s, s:o}, s:{s:b, s:o}, s:{s:I, s:I, s:I, s:I}, s:I, s:I, s:I, s:f, s:I, s:I, "
+        "s:o, s:o}",
         "version", OUTBOX_VERSION, "state", state(r, &v), "uptime_s",
         (json_int_t)((clock_boot_ms() - r->started_at) / 1000), "table",
         r->known ? r->facts.table : r->config->source_table, "lease", "shard", o.shard, "epoch",
@@ -292,8 +296,9 @@ static json_t *build_status(struct relay *r)
         (json_int_t)r->config->window_events, "max_bytes", (json_int_t)r->config->window_bytes,
         "published", (json_int_t)r->counters.published_all, "acknowledged",
         (json_int_t)r->counters.acknowledged, "backlog", (json_int_t)r->gauges.backlog,
-        "oldest_unpublished_s", r->gauges.oldest_seconds, "stall", text_or_null(r->stall),
-        "topics_waiting", topics_waiting(r));
+        "oldest_unpublished_s", r->gauges.oldest_seconds, "parked", (json_int_t)v.parked, "dead",
+        (json_int_t)r->gauges.dead, "stall", text_or_null(r->stall), "topics_waiting",
+        topics_waiting(r));
 }
 
 static int serve_status(void *arg, struct buf *b)

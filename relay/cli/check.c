@@ -173,6 +173,8 @@ static void check_postgres(struct check *c)
         .uri = config->postgres_uri,
         .table = config->source_table,
         .mark = config->ack_mode == ACK_MARK,
+        .parks = config->failure_policy == POLICY_PARK,
+        .buries = config->failure_policy == POLICY_DEAD_LETTER,
         .timeout_ms = timeout_ms,
     };
     uv_loop_t loop;

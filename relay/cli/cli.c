@@ -16,9 +16,54 @@ struct words {
     size_t n;
     bool help;
     bool version;
-    char **rest; /* argv[0] and the settings; the strings are argv's */
+    bool all;            /* --all of dead */
+    const char *strange; /* the first flag that only dead has */
+    const char *without; /* one of them that wants a value and has none */
+    char **rest;         /* argv[0] and the settings; the strings are argv's */
     int nrest;
 };
+
+/* A flag that only dead has; true if it was one. *at moves on to its value. */
+static bool take_dead_flag(struct words *w, struct cli *ret, int argc, char *const *argv, int *at)
+{
+    struct dead_request *d = &ret->dead;
+    const struct {
+        const char *flag;
+        const char **value;
+    } values[] = {{"--id", &d->filter.id},
+                  {"--key", &d->filter.key},
+                  {"--topic", &d->filter.topic},
+                  {"--error", &d->filter.error},
+                  {"--reason", &d->reason}};
+    const struct {
+        const char *flag;
+        bool *set;
+    } switches[] = {{"--all", &w->all}, {"--dry-run", &d->dry_run}, {"--payload", &d->payload}};
+    const char *arg = argv[*at];
+
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        size_t len = strlen(values[i].flag);
+
+        if (strncmp(arg, values[i].flag, len) != 0 || (arg[len] != '\0' && arg[len] != '='))
+            continue;
+        w->strange = w->strange != NULL ? w->strange : values[i].flag;
+        if (arg[len] == '=')
+            *values[i].value = arg + len + 1;
+        else if (*at + 1 < argc)
+            *values[i].value = argv[++*at];
+        else
+            w->without = values[i].flag;
+        return true;
+    }
+    for (size_t i = 0; i < sizeof switches / sizeof *switches; i++) {
+        if (strcmp(arg, switches[i].flag) != 0)
+            continue;
+        w->strange = w->strange != NULL ? w->strange : switches[i].flag;
+        *switches[i].set = true;
+        return true;
+    }
+    return false;
+}
 
 /* Sorts the arguments. Only three words are kept: no command has more than two. */
 static void sort_arguments(struct words *w, int argc, char *const *argv, struct cli *ret)
@@ -35,6 +80,8 @@ static void sort_arguments(struct words *w, int argc, char *const *argv, struct 
             ret->json = true;
         } else if (strcmp(arg, "--fix") == 0) {
             ret->fix = true;
+        } else if (take_dead_flag(w, ret, argc, argv, &i)) {
+            continue;
         } else if (strncmp(arg, "--", 2) == 0 && arg[2] != '\0') {
             w->rest[w->nrest++] = argv[i];
             if (config_flag_takes_next(arg, i + 1 < argc ? argv[i + 1] : NULL))
@@ -67,9 +114,11 @@ static int refuse_word(const char *word, const char *why, const char *near, stru
 static int find_command(const struct words *w, size_t at, enum command *ret, size_t *ret_used,
                         struct err *err)
 {
-    static const char *const names[] = {"run", "check", "status", "config", "version", "help"};
-    static const enum command commands[] = {COMMAND_RUN,          COMMAND_CHECK,   COMMAND_STATUS,
-                                            COMMAND_CONFIG_PRINT, COMMAND_VERSION, COMMAND_HELP};
+    static const char *const names[] = {"run",  "check",   "status", "config",
+                                        "dead", "version", "help"};
+    static const enum command commands[] = {COMMAND_RUN,          COMMAND_CHECK, COMMAND_STATUS,
+                                            COMMAND_CONFIG_PRINT, COMMAND_DEAD,  COMMAND_VERSION,
+                                            COMMAND_HELP};
     const size_t n = sizeof names / sizeof names[0];
     size_t i = 0;
 
@@ -94,6 +143,53 @@ static int find_command(const struct words *w, size_t at, enum command *ret, siz
     return 0;
 }
 
+static bool is_uuid(const char *text)
+{
+    static const char hex[] = "0123456789abcdefABCDEF";
+
+    for (int i = 0; i < 36; i++)
+        if (i == 8 || i == 13 || i == 18 || i == 23
+                ? text[i] != '-'
+                : text[i] == '\0' || strchr(hex, text[i]) == NULL)
+            return false;
+    return text[36] == '\0';
+}
+
+/* dead VERB [ID]; *ret_used: how many words. */
+static int choose_dead(struct cli *c, const struct words *w, size_t *ret_used, struct err *err)
+{
+    static const char *const verbs[] = {"list", "show", "retry", "discard"};
+    const size_t n = sizeof verbs / sizeof *verbs;
+    size_t verb = 0;
+    bool any = w->all || c->dead.filter.key != NULL || c->dead.filter.topic != NULL ||
+               c->dead.filter.error != NULL;
+
+    if (w->n < 2)
+        return err_set(err, ERR_USAGE, "dead: a command is missing: list, show, retry or discard");
+    while (verb < n && strcmp(verbs[verb], w->word[1]) != 0)
+        verb++;
+    if (verb == n)
+        return refuse_word(w->word[1], "is no command of dead", suggest(w->word[1], verbs, n), err);
+    c->dead.verb = (enum dead_verb)verb;
+    *ret_used = 2;
+    if (w->n > 2 && c->dead.filter.id == NULL) {
+        c->dead.filter.id = w->word[2];
+        *ret_used = 3;
+    }
+    if (w->without != NULL)
+        return err_set(err, ERR_USAGE, "flag %s: a value is missing", w->without);
+    if (c->dead.filter.id != NULL && !is_uuid(c->dead.filter.id))
+        return err_set(err, ERR_USAGE, "dead %s: an event's id is a uuid, as dead list shows it",
+                       w->word[1]);
+    if (c->dead.verb != DEAD_LIST && c->dead.filter.id == NULL && !any)
+        return err_set(err, ERR_USAGE,
+                       "dead %s: which? An id, --key, --topic, --error (a part of it) or --all",
+                       w->word[1]);
+    if (c->dead.verb == DEAD_DISCARD && (c->dead.reason == NULL || *c->dead.reason == '\0'))
+        return err_set(err, ERR_USAGE, "dead discard: --reason is missing; it is kept");
+    return 0;
+}
+
 static int choose(struct cli *c, const struct words *w, struct err *err)
 {
     size_t used;
@@ -103,6 +199,14 @@ static int choose(struct cli *c, const struct words *w, struct err *err)
     if (rc != 0)
         return rc;
     c->help_for = COMMAND_HELP;
+    if (c->command == COMMAND_DEAD && !w->help)
+        rc = choose_dead(c, w, &used, err);
+    else if (c->command == COMMAND_DEAD)
+        used = w->n;
+    else if (w->strange != NULL && c->command != COMMAND_HELP)
+        rc = err_set(err, ERR_USAGE, "flag %s: goes with dead", w->strange);
+    if (rc != 0)
+        return rc;
     if (c->command == COMMAND_HELP && used < w->n)
         rc = find_command(w, used, &c->help_for, &more, err);
     if (rc == 0 && used + more < w->n)

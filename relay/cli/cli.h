@@ -5,12 +5,14 @@
 
 #include "base/err.h"
 #include "ops/config.h"
+#include "postgres/dead_letters.h"
 
 enum command {
     COMMAND_RUN,
     COMMAND_CHECK,
     COMMAND_STATUS,
     COMMAND_CONFIG_PRINT,
+    COMMAND_DEAD,
     COMMAND_VERSION,
     COMMAND_HELP,
 };
@@ -21,7 +23,8 @@ struct cli {
         help_for; /* COMMAND_HELP: the command asked about, COMMAND_HELP itself for the whole */
     bool json;    /* --json of status, check, config print, version */
     bool fix;     /* --fix of check */
-    struct config *config; /* loaded for run, check, status, config print; else NULL */
+    struct dead_request dead; /* of dead, but for uri and table; strings are argv's */
+    struct config *config;    /* loaded for run, check, status, config print; else NULL */
 };
 
 /* Parses the command line, environment and file. `--help` after a command becomes COMMAND_HELP,
@@ -36,6 +39,7 @@ int cli_version(const struct cli *c);
 int cli_config_print(const struct cli *c);
 int cli_status(const struct cli *c);
 int cli_check(const struct cli *c);
+int cli_dead(const struct cli *c);
 
 /* Prints "outbox-relay: message" to stderr; returns the exit code of the class. */
 int cli_fail(const struct err *err);

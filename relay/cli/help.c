@@ -12,6 +12,7 @@ static const char overview[] =
     "  check          try settings, connections, rights, schema and topics; changes nothing\n"
     "  status         ask the running relay how it is\n"
     "  config print   show the effective settings and where each came from, secrets hidden\n"
+    "  dead           list, show, retry or discard events that could not be published\n"
     "  version        show the version, and those of the libraries\n"
     "  help           this text; `outbox-relay COMMAND --help` tells more\n"
     "\n"
@@ -91,6 +92,25 @@ static const char config_print_text[] =
     "Example:\n"
     "  outbox-relay config print --config /etc/outbox-relay.json\n";
 
+static const char dead_text[] =
+    "Usage: outbox-relay dead list    [WHICH] [--json]\n"
+    "       outbox-relay dead show    WHICH [--payload] [--json]\n"
+    "       outbox-relay dead retry   WHICH [--dry-run] [--json]\n"
+    "       outbox-relay dead discard WHICH --reason TEXT [--dry-run] [--json]\n"
+    "\n"
+    "Events that could not be published: parked ones hold up their topic and key in the outbox, "
+    "dead\n"
+    "ones were taken out of it. WHICH is an id, --key KEY, --topic TOPIC, --error TEXT (a part of "
+    "it),\n"
+    "several of these, or --all. A parked event that is retried goes on in its place; a dead one "
+    "is\n"
+    "written to the outbox once more, with its id, behind what is there. Discarding is for good: "
+    "who,\n"
+    "when and why stays in outbox_discarded. Works beside a running relay, and without one.\n"
+    "\n"
+    "Example:\n"
+    "  outbox-relay dead retry --topic outbox.event.order --dry-run\n";
+
 static const char version_text[] =
     "Usage: outbox-relay version [--json]\n"
     "\n"
@@ -113,6 +133,9 @@ int cli_help(const struct cli *c)
         break;
     case COMMAND_CONFIG_PRINT:
         (void)fputs(config_print_text, stdout);
+        break;
+    case COMMAND_DEAD:
+        (void)fputs(dead_text, stdout);
         break;
     case COMMAND_VERSION:
         (void)fputs(version_text, stdout);

@@ -21,6 +21,7 @@ struct read_request {
     enum read_kind kind;
     bool opens;     /* first page of its round: it also returns its own snapshot and max(seq) */
     bool late;      /* READ_DIFFERENCE: the late branch is not through yet */
+    bool parked;    /* READ_START: some keys are parked: what waits behind them may be left out */
     bool range;     /* READ_DIFFERENCE: many late rows; walk seq instead of gathering by xid */
     int64_t after;  /* READ_START: seq > after; late branch: seq > after */
     int64_t upto;   /* READ_START unless it opens: seq <= upto; late branch: seq <= upto */

@@ -65,6 +65,16 @@ static int build_headers(struct format *f, const struct event *e, const struct r
     return rc;
 }
 
+void format_topic_raw(const struct format *f, const struct event *e, struct buf *b)
+{
+    route_raw(f->route, e, b);
+}
+
+void format_topic_sql(const struct format *f, struct buf *b)
+{
+    route_sql(f->route, b);
+}
+
 int format_event(struct format *f, const struct event *e, struct record *ret, struct err *err)
 {
     uint64_t bytes;

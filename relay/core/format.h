@@ -27,6 +27,10 @@ struct record {
 int format_new(struct format **ret, const char *route, struct err *err);
 void format_free(struct format *f);
 
+/* The topic that an event is meant for, as route_raw; and as route_sql. */
+void format_topic_raw(const struct format *f, const struct event *e, struct buf *b);
+void format_topic_sql(const struct format *f, struct buf *b);
+
 /* ERR_ROW where the event cannot be a record, without quoting its content; ERR_NOMEM. */
 int format_event(struct format *f, const struct event *e, struct record *ret, struct err *err);
 

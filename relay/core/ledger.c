@@ -46,7 +46,8 @@ static const bool allowed[ENTRY_STATES][ENTRY_STATES] = {
     [ENTRY_DELIVERED][ENTRY_ACKING] = true, [ENTRY_DELIVERED][ENTRY_FREE] = true,
     [ENTRY_ACKING][ENTRY_DELIVERED] = true, [ENTRY_ACKING][ENTRY_DONE] = true,
     [ENTRY_ACKING][ENTRY_FREE] = true,      [ENTRY_DONE][ENTRY_FREE] = true,
-    [ENTRY_DISOWNED][ENTRY_FREE] = true,
+    [ENTRY_DISOWNED][ENTRY_FREE] = true,    [ENTRY_SENT][ENTRY_FAILED] = true,
+    [ENTRY_FAILED][ENTRY_DONE] = true,      [ENTRY_FAILED][ENTRY_FREE] = true,
 };
 
 static uint32_t bucket_of(const struct ledger *l, int64_t seq)
@@ -163,7 +164,7 @@ static bool in_sink(enum entry_state s)
 /* Its row still has to be acknowledged. */
 static bool pending(enum entry_state s)
 {
-    return s == ENTRY_SENT || s == ENTRY_DELIVERED || s == ENTRY_ACKING;
+    return s == ENTRY_SENT || s == ENTRY_DELIVERED || s == ENTRY_ACKING || s == ENTRY_FAILED;
 }
 
 static bool indexed(enum entry_state s)
@@ -186,7 +187,7 @@ static void ledger_move(struct ledger *l, uint32_t slot, enum entry_state to)
     if (in_sink(from) && !in_sink(to))
         l->bytes -= e->item.bytes;
     if (pending(from) && !pending(to) && l->checkpoint != NULL) {
-        if (from == ENTRY_ACKING)
+        if (from == ENTRY_ACKING || to == ENTRY_DONE)
             checkpoint_leave(l->checkpoint, e->item.tx);
         else
             checkpoint_lose(l->checkpoint, e->item.tx);
@@ -302,6 +303,25 @@ void ledger_withdraw(struct ledger *l, uint64_t tag)
     uint32_t slot = slot_of(l, tag);
 
     if (slot != NIL && in_sink(l->entries[slot].state))
+        ledger_move(l, slot, ENTRY_FREE);
+}
+
+void ledger_fail(struct ledger *l, uint64_t tag)
+{
+    uint32_t slot = slot_of(l, tag);
+
+    if (slot != NIL && in_sink(l->entries[slot].state))
+        ledger_move(l, slot, l->entries[slot].state == ENTRY_SENT ? ENTRY_FAILED : ENTRY_FREE);
+}
+
+void ledger_recorded(struct ledger *l, uint64_t tag, bool remember)
+{
+    uint32_t slot = slot_of(l, tag);
+
+    if (slot == NIL || l->entries[slot].state != ENTRY_FAILED)
+        return;
+    ledger_move(l, slot, ENTRY_DONE);
+    if (!remember)
         ledger_move(l, slot, ENTRY_FREE);
 }
 
@@ -444,6 +464,7 @@ void ledger_disown(struct ledger *l)
     (void)move_all(l, ENTRY_SENT, ENTRY_DISOWNED, NULL);
     (void)move_all(l, ENTRY_ACKING, ENTRY_DELIVERED, NULL);
     (void)move_all(l, ENTRY_DELIVERED, ENTRY_FREE, NULL);
+    (void)move_all(l, ENTRY_FAILED, ENTRY_FREE, NULL);
     (void)move_all(l, ENTRY_DONE, ENTRY_FREE, NULL);
 }
 

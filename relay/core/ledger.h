@@ -5,8 +5,9 @@
  *
  *   SENT -> DELIVERED -> ACKING -> DONE -> (free)
  *     |         ^__________|  the acknowledgement's connection was lost
- *     |-> (free)    failed, or its producer is gone: the row is read again
- *     `-> DISOWNED  its row is no longer ours; only the report is awaited
+ *     |-> (free)    its topic's or cluster's fault, or its producer is gone: the row is read again
+ *     |-> DISOWNED  its row is no longer ours; only the report is awaited
+ *     `-> FAILED    its own fault, until that is recorded; then DONE
  *
  * DONE entries are remembered until no read is on its way that may still see their rows.
  */
@@ -29,6 +30,7 @@ enum entry_state {
     ENTRY_ACKING,
     ENTRY_DONE,
     ENTRY_DISOWNED,
+    ENTRY_FAILED,
     ENTRY_STATES,
 };
 
@@ -39,6 +41,7 @@ struct ledger_item {
     unsigned char id[EVENT_ID_LEN];
     uint32_t topic;
     uint32_t bytes; /* what it weighs in the sink's queue */
+    uint64_t key;   /* of its topic and key, as in keyset.h */
     int64_t created_us;
     uint64_t tx;  /* its transaction in the stream's checkpoint; 0: it was read from the table */
     uint64_t xid; /* with tx: that transaction's id; 0: its row is visible, or it has none */
@@ -86,6 +89,11 @@ void ledger_deliver(struct ledger *l, uint64_t tag);
 void ledger_withdraw(struct ledger *l, uint64_t tag);
 /* The same of a row of the table that was not even sent: nothing is missing without it. */
 void ledger_take_back(struct ledger *l, uint64_t tag);
+
+/* It cannot be published, for its own sake. */
+void ledger_fail(struct ledger *l, uint64_t tag);
+/* That is on record, for good. remember: as ledger_acked. */
+void ledger_recorded(struct ledger *l, uint64_t tag, bool remember);
 
 /* One batch to acknowledge. strict: the connection is younger than their admission, so that seq
  * alone no longer names them; match id too. Never mixes strict with others. */

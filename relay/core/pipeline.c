@@ -27,6 +27,7 @@ int pipeline_new(struct pipeline **ret, const struct pipeline_options *options, 
     p->stream_backoff = backoff_of(options->named ? 100 : 1000, 60000, options->seed ^ 4);
     p->checkpoint.strict = options->named;
     p->stalled = -1;
+    p->parked_known = true;
     ledger_watch(p->ledger, &p->checkpoint);
     p->page_cap = first_page;
     p->row_bytes = 1024;
@@ -46,6 +47,7 @@ void pipeline_free(struct pipeline *p)
     ledger_free(p->ledger);
     topics_free(&p->topics);
     cursor_free(&p->cursor);
+    keyset_free(&p->parked);
     snapshot_free(&p->made_at);
     checkpoint_free(&p->checkpoint);
     free(p);
@@ -84,7 +86,7 @@ static bool has_room(const struct pipeline *p)
 
 static bool all_up(const struct pipeline *p)
 {
-    return p->owned && p->source_up && p->kafka_up && p->sink == SINK_READY;
+    return p->owned && p->source_up && p->kafka_up && p->sink == SINK_READY && p->parked_known;
 }
 
 bool pipeline_can_read(const struct pipeline *p)
@@ -187,6 +189,15 @@ static uint32_t page_limit(const struct pipeline *p)
     return limit == 0 ? 1 : (uint32_t)limit;
 }
 
+/* What lies there unpublished (a topic's that is away, behind parked events) is gone through each
+ * time, and shall cost the rest a twentieth at most. */
+static int64_t sweep_interval(const struct pipeline *p)
+{
+    int64_t least = 20 * p->sweep_took;
+
+    return least > p->options.sweep_interval_ms ? least : p->options.sweep_interval_ms;
+}
+
 /* The next read is a start again, to find what no difference and no stream has brought. */
 static void sweep(struct pipeline *p)
 {
@@ -208,6 +219,7 @@ static void begin_read(struct pipeline *p, int64_t now, struct action *ret)
             cursor_start_over(&p->cursor);
         topics_release(&p->topics);
         p->start_over = false;
+        p->cursor_started = true;
         p->swept_at = now;
         p->found = 0;
     }
@@ -218,6 +230,7 @@ static void begin_read(struct pipeline *p, int64_t now, struct action *ret)
     cursor_next(&p->cursor, p->limit, &ret->read);
     if (p->options.named)
         ret->read.until = &p->made_at;
+    ret->read.parked = p->parked.n > 0;
     /* A round knows what had committed when its first page was read, whatever came since. */
     if (ret->read.opens)
         sleeper_read_sent(&p->sleeper);
@@ -280,6 +293,9 @@ int64_t pipeline_deadline(const struct pipeline *p, int64_t now)
 void pipeline_own(struct pipeline *p, int64_t now, bool continued)
 {
     p->owned = true;
+    p->parked_known = !p->options.parks;
+    if (!continued)
+        keyset_clear(&p->parked);
     if (!continued)
         ledger_disown(p->ledger);
     if (p->sink == SINK_GONE) {
@@ -385,8 +401,10 @@ enum verdict pipeline_judge(struct pipeline *p, int64_t now, const struct pipeli
     /* Of a named slot the other one is an event as good as this, whatever became of its row. */
     if (match == LEDGER_OTHER && (p->options.named || !ledger_replace(p->ledger, row->item.seq)))
         return VERDICT_CUT;
+    if (keyset_has(&p->parked, row->item.key))
+        return VERDICT_BEHIND;
     if (row->invalid)
-        return VERDICT_INVALID;
+        return pipeline_halts(p) || pipeline_may_fail(p) ? VERDICT_INVALID : VERDICT_CUT;
     learn_size(p, row->item.bytes);
     if (topics_reserve(&p->topics, row->item.topic, err) != 0)
         return VERDICT_CUT;
@@ -430,15 +448,17 @@ enum verdict pipeline_row(struct pipeline *p, int64_t now, const struct pipeline
     v = pipeline_judge(p, now, row, err);
     if (v == VERDICT_CUT || (p->options.named && pipeline_stream_enter(p, v, &item, err) != 0))
         return cut(p);
-    if (v == VERDICT_INVALID) {
-        pipeline_halt(p, now);
-        return v;
-    }
+    if (v == VERDICT_INVALID && pipeline_halts(p))
+        return pipeline_invalid(p, now, &item, ret_tag);
     cursor_advance(&p->cursor, row->item.seq);
     stray = p->sweeping && cursor_is_stray(&p->cursor, row->xid);
     /* What is no stray will be streamed, in the order of commits. */
     if (v == VERDICT_SKIP || (p->sweeping && p->stream == STREAM_ON && !stray))
         return VERDICT_SKIP;
+    if (v == VERDICT_BEHIND)
+        return v;
+    if (v == VERDICT_INVALID)
+        return (v = pipeline_invalid(p, now, &item, ret_tag)) == VERDICT_CUT ? cut(p) : v;
     if (v == VERDICT_PUT) {
         p->strays += stray;
         p->found++;
@@ -465,6 +485,9 @@ void pipeline_read_end(struct pipeline *p, int64_t now, uint32_t rows, bool ok)
         return;
     }
     p->caught_up = true;
+    if (p->cursor_started)
+        p->sweep_took = now - p->swept_at;
+    p->cursor_started = false;
     sleeper_read_done(&p->sleeper, now, p->found);
     p->found = 0;
     if (p->sweeping && p->stream == STREAM_ON)
@@ -473,8 +496,7 @@ void pipeline_read_end(struct pipeline *p, int64_t now, uint32_t rows, bool ok)
         cursor_sweep_forget(&p->cursor);
     p->sweeping = false;
     pipeline_stream_round(p);
-    if (p->stream != STREAM_ON && !p->options.named &&
-        now - p->swept_at >= p->options.sweep_interval_ms)
+    if (p->stream != STREAM_ON && !p->options.named && now - p->swept_at >= sweep_interval(p))
         sweep(p);
 }
 

@@ -11,10 +11,17 @@
 
 #include "core/cursor.h"
 #include "core/failure.h"
+#include "core/keyset.h"
 #include "core/ledger.h"
 #include "core/topics.h"
 
 struct pipeline;
+
+enum failure_mode {
+    FAILURE_HALT,
+    FAILURE_PARK, /* it stays, and later ones of its topic and key wait behind it */
+    FAILURE_DEAD, /* it is moved away, and later ones go on */
+};
 
 struct pipeline_options {
     uint32_t window_events;
@@ -26,6 +33,8 @@ struct pipeline_options {
     int64_t sweep_interval_ms;
     int64_t stream_sweep_interval_ms; /* the same while rows are streamed */
     bool named;                       /* the slot outlives us: see pipeline_set_streaming */
+    enum failure_mode failure;        /* what becomes of an event that cannot be published */
+    bool parks;                       /* the list of parked keys is read before any row */
     uint64_t seed;                    /* of the jitter */
 };
 
@@ -65,6 +74,13 @@ enum verdict {
     VERDICT_HOLD, /* its topic is away: it is read again later */
     VERDICT_CUT,  /* no room, or not now: this row and the rest of the page are read again */
     VERDICT_INVALID, /* the row's own fault: the pipeline halts at it */
+    VERDICT_FAILED,  /* its own fault: to be recorded under this tag; then pipeline_recorded */
+    VERDICT_BEHIND,  /* it waits in the table, behind a parked one of its topic and key */
+};
+
+enum record_result {
+    RECORD_DONE,
+    RECORD_GONE, /* its row was not there any more */
 };
 
 enum ack_result {
@@ -173,6 +189,14 @@ uint32_t pipeline_acked(struct pipeline *p, int64_t now, uint32_t batch, enum ac
 uint32_t pipeline_acked_partly(struct pipeline *p, int64_t now, uint32_t batch,
                                const struct slice *snapshot, struct err *err);
 
+/* A failed row is on record; no answer is needed for one that is to be tried again. */
+void pipeline_recorded(struct pipeline *p, int64_t now, uint64_t tag, enum record_result result);
+/* The database's list of parked keys, after each pipeline_own and whenever it has changed: begin,
+ * each key (ERR_NOMEM), end. Returns how many wait no longer; those are read again. */
+void pipeline_parked_begin(struct pipeline *p);
+int pipeline_parked_key(struct pipeline *p, uint64_t key, struct err *err);
+uint32_t pipeline_parked_end(struct pipeline *p, int64_t now);
+
 /* The sink. */
 void pipeline_kafka(struct pipeline *p, int64_t now, bool up);
 /* known: may be produced to. away: refused (unknown, not authorised); neither: no answer, asked
@@ -186,6 +210,8 @@ void pipeline_topic(struct pipeline *p, int64_t now, uint32_t topic, enum topic_
 /* False for a report that is no longer awaited; else *ret_item is the row's. */
 bool pipeline_report(struct pipeline *p, int64_t now, uint64_t tag, enum delivery what,
                      struct ledger_item *ret_item);
+/* Whether the row is to be recorded, as with VERDICT_FAILED; ask after a report of DELIVERY_ROW. */
+bool pipeline_is_failed(const struct pipeline *p, uint64_t tag);
 /* The sink did not take a row that was to be put (VERDICT_PUT): what says why. DELIVERY_LOST: try
  * it again later. */
 void pipeline_put_failed(struct pipeline *p, int64_t now, uint64_t tag, enum delivery what);
@@ -207,6 +233,8 @@ struct pipeline_view {
     uint64_t inflight_bytes;
     uint32_t topics_away;
     uint64_t held;   /* rows passed over since their topic went away */
+    uint32_t parked; /* keys that wait behind an event */
+    bool parked_known;
     uint64_t strays; /* found by sweeps, in all */
     enum stream_state stream;
     bool streaming; /* it is on, or was and goes on once the table has been read */

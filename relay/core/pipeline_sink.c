@@ -83,9 +83,14 @@ static void topic_refused(struct pipeline *p, int64_t now, uint32_t index)
     topic->held++;
 }
 
-static void not_delivered(struct pipeline *p, int64_t now, const struct ledger_item *item,
-                          enum delivery what)
+static void not_delivered(struct pipeline *p, int64_t now, uint64_t tag,
+                          const struct ledger_item *item, enum delivery what)
 {
+    if (what == DELIVERY_ROW && !pipeline_halts(p)) {
+        (void)pipeline_failed(p, tag);
+        return;
+    }
+    ledger_withdraw(p->ledger, tag);
     switch (what) {
     case DELIVERY_ROW:
         pipeline_halt(p, now);
@@ -116,9 +121,10 @@ bool pipeline_report(struct pipeline *p, int64_t now, uint64_t tag, enum deliver
     p->full = false;
     leave_topic(p, ret_item->topic);
     if (what != DELIVERY_OK) {
-        ledger_withdraw(p->ledger, tag);
         if (state == ENTRY_SENT)
-            not_delivered(p, now, ret_item, what);
+            not_delivered(p, now, tag, ret_item, what);
+        else
+            ledger_withdraw(p->ledger, tag);
         return true;
     }
     if (ledger_count(p->ledger, ENTRY_DELIVERED) == 0)

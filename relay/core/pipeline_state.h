@@ -17,6 +17,8 @@ enum sink_state {
 struct pipeline {
     struct pipeline_options options;
     struct ledger *ledger;
+    struct keyset parked;
+    bool parked_known;
     struct topics topics;
     struct cursor cursor;
     struct sleeper sleeper;
@@ -37,7 +39,9 @@ struct pipeline {
     uint32_t found;     /* rows put in this round */
     uint64_t row_bytes; /* moving average */
     int64_t swept_at;
-    int64_t retry_at; /* not before: the last one failed */
+    int64_t sweep_took;  /* the last start, from its first page to its end */
+    bool cursor_started; /* the round that is being read is a start */
+    int64_t retry_at;    /* not before: the last one failed */
     struct backoff read_backoff;
     uint64_t strays;
 
@@ -93,6 +97,14 @@ enum verdict pipeline_judge(struct pipeline *p, int64_t now, const struct pipeli
 /* Takes a judged row: VERDICT_PUT, with its tag, or VERDICT_HOLD. */
 enum verdict pipeline_take(struct pipeline *p, int64_t now, const struct ledger_item *item,
                            enum verdict judged, uint64_t *ret_tag);
+/* Whether a row's own fault is the end, and whether one more may be recorded now. */
+bool pipeline_halts(const struct pipeline *p);
+bool pipeline_may_fail(const struct pipeline *p);
+/* The held row cannot be published; false where it is as if it had not been read. */
+bool pipeline_failed(struct pipeline *p, uint64_t tag);
+/* A row that was found invalid: VERDICT_INVALID, after halting, VERDICT_FAILED or VERDICT_CUT. */
+enum verdict pipeline_invalid(struct pipeline *p, int64_t now, const struct ledger_item *item,
+                              uint64_t *ret_tag);
 /* A judged row enters the stream's checkpoint, if it is to be put, or is held since before a named
  * slot's stream began again. ERR_NOMEM. */
 int pipeline_stream_enter(struct pipeline *p, enum verdict judged, struct ledger_item *item,

@@ -196,7 +196,7 @@ void pipeline_stream_begin(struct pipeline *p, uint32_t xid)
 int pipeline_stream_enter(struct pipeline *p, enum verdict judged, struct ledger_item *item,
                           struct err *err)
 {
-    if (judged == VERDICT_PUT)
+    if (judged == VERDICT_PUT || judged == VERDICT_INVALID)
         return checkpoint_enter(&p->checkpoint, &item->tx, err);
     if (judged == VERDICT_SKIP && p->options.named)
         return ledger_enter(p->ledger, item->seq, err);
@@ -215,10 +215,12 @@ enum verdict pipeline_stream_row(struct pipeline *p, int64_t now, const struct p
     if (!p->options.named && snapshot_sees(&p->cursor.since, p->stream_xid))
         return VERDICT_SKIP;
     v = pipeline_judge(p, now, row, err);
-    if (v == VERDICT_INVALID)
-        pipeline_halt(p, now);
+    if (v == VERDICT_INVALID && pipeline_halts(p))
+        return pipeline_invalid(p, now, &item, ret_tag);
     if (pipeline_stream_enter(p, v, &item, err) != 0)
         return VERDICT_CUT;
+    if (v == VERDICT_INVALID)
+        return pipeline_invalid(p, now, &item, ret_tag);
     return v == VERDICT_PUT || v == VERDICT_HOLD ? pipeline_take(p, now, &item, v, ret_tag) : v;
 }
 

@@ -18,6 +18,8 @@ void pipeline_view(const struct pipeline *p, struct pipeline_view *ret)
         .topics_away = p->topics.counts[TOPIC_AWAY] + p->topics.counts[TOPIC_RETRYING] +
                        p->topics.counts[TOPIC_RELEASED],
         .strays = p->strays,
+        .parked = p->parked.n,
+        .parked_known = p->parked_known,
         .stream = p->stream,
         .streaming = p->stream == STREAM_ON || (p->stream == STREAM_SEAM && p->stream_top != 0),
         .stalled = p->stalled >= 0 && pipeline_sink_waits(p),

@@ -167,3 +167,28 @@ int route_apply(const struct route *r, const struct event *e, char ret_name[ROUT
     *ret_len = len;
     return check_name(ret_name, len, err);
 }
+
+void route_raw(const struct route *r, const struct event *e, struct buf *b)
+{
+    for (size_t i = 0; i < (e->topic.data != NULL ? 1 : r->n); i++) {
+        struct slice v = e->topic.data != NULL ? e->topic : part_value(&r->parts[i], e);
+
+        buf_append(b, v.data, v.len);
+    }
+}
+
+void route_sql(const struct route *r, struct buf *b)
+{
+    buf_printf(b, "coalesce(o.topic, ''");
+    for (size_t i = 0; i < r->n; i++) {
+        const struct part *part = &r->parts[i];
+
+        /* A text has nothing that would want quoting. */
+        if (part->kind == PART_TEXT)
+            buf_printf(b, " || '%.*s'", (int)part->text.len, (const char *)part->text.data);
+        for (size_t c = 0; c < sizeof columns / sizeof *columns; c++)
+            if (columns[c].kind == part->kind)
+                buf_printf(b, " || o.%s", columns[c].name);
+    }
+    buf_printf(b, ")");
+}

@@ -18,4 +18,9 @@ void route_free(struct route *r);
 int route_apply(const struct route *r, const struct event *e, char ret_name[ROUTE_TOPIC_MAX],
                 size_t *ret_len, struct err *err);
 
+/* The name whatever Kafka thinks of it, appended to b; and as an SQL expression over the columns of
+ * row "o". */
+void route_raw(const struct route *r, const struct event *e, struct buf *b);
+void route_sql(const struct route *r, struct buf *b);
+
 #endif

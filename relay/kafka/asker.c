@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define SLICE_MS 1000
 #define AGAIN_MS 50
@@ -28,6 +29,7 @@ struct ask {
     uint32_t topic;
     rd_kafka_topic_t *handle;
     bool answered;
+    uint32_t limit;
     rd_kafka_resp_err_t code; /* the topic's where answered, else why nobody did */
 };
 
@@ -82,6 +84,47 @@ void asker_start(struct asker *a)
     a->again.data = a;
 }
 
+static uint32_t limit_of(const rd_kafka_ConfigResource_t *resource)
+{
+    size_t n = 0;
+    const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(resource, &n);
+
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(rd_kafka_ConfigEntry_name(entries[i]), "max.message.bytes") == 0 &&
+            rd_kafka_ConfigEntry_value(entries[i]) != NULL)
+            return (uint32_t)strtoul(rd_kafka_ConfigEntry_value(entries[i]), NULL, 10);
+    return 0;
+}
+
+/* Worker's thread. Without the right to describe the topic nothing is learnt. */
+static uint32_t ask_limit(rd_kafka_t *rk, const char *name)
+{
+    rd_kafka_ConfigResource_t *topic = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, name);
+    rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_ANY);
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
+    const rd_kafka_ConfigResource_t **found;
+    rd_kafka_event_t *event;
+    uint32_t limit = 0;
+    size_t n = 0;
+
+    (void)rd_kafka_AdminOptions_set_request_timeout(options, SLICE_MS, NULL, 0);
+    rd_kafka_DescribeConfigs(rk, &topic, 1, options, queue);
+    event = rd_kafka_queue_poll(queue, 2 * SLICE_MS);
+    if (event != NULL && rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR_NO_ERROR &&
+        rd_kafka_event_DescribeConfigs_result(event) != NULL) {
+        found = rd_kafka_DescribeConfigs_result_resources(
+            rd_kafka_event_DescribeConfigs_result(event), &n);
+        if (n == 1 && rd_kafka_ConfigResource_error(found[0]) == RD_KAFKA_RESP_ERR_NO_ERROR)
+            limit = limit_of(found[0]);
+    }
+    if (event != NULL)
+        rd_kafka_event_destroy(event);
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_AdminOptions_destroy(options);
+    rd_kafka_ConfigResource_destroy(topic);
+    return limit;
+}
+
 /* Worker's thread. */
 static void ask_one(rd_kafka_t *rk, struct ask *q)
 {
@@ -94,6 +137,8 @@ static void ask_one(rd_kafka_t *rk, struct ask *q)
     if (q->handle != NULL)
         q->code = md->topic_cnt == 1 ? md->topics[0].err : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
     rd_kafka_metadata_destroy(md);
+    if (q->handle != NULL && q->code == RD_KAFKA_RESP_ERR_NO_ERROR)
+        q->limit = ask_limit(rk, rd_kafka_topic_name(q->handle));
 }
 
 /* Worker's thread. When one gets no answer the others would not get one either. */
@@ -109,7 +154,7 @@ static void ask_all(uv_work_t *w)
 }
 
 /* Takes question i out, then answers it; code NO_ERROR: the topic may be produced to. */
-static void answer(struct asker *a, size_t i, rd_kafka_resp_err_t code)
+static void answer(struct asker *a, size_t i, rd_kafka_resp_err_t code, uint32_t limit)
 {
     uint32_t topic = a->questions[i].topic;
     char where[320];
@@ -117,7 +162,7 @@ static void answer(struct asker *a, size_t i, rd_kafka_resp_err_t code)
 
     a->questions[i] = a->questions[--a->nquestions];
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        a->callbacks.on_topic(a->arg, topic, NULL);
+        a->callbacks.on_topic(a->arg, topic, limit, NULL);
         return;
     }
     (void)snprintf(where, sizeof where, "kafka topic \"%s\"", a->names->names[topic]);
@@ -125,7 +170,7 @@ static void answer(struct asker *a, size_t i, rd_kafka_resp_err_t code)
         (void)err_set(&why, ERR_CLUSTER, "%s: there was no producer to ask by", where);
     else
         (void)kafka_error_set(&why, code, where, NULL);
-    a->callbacks.on_topic(a->arg, topic, &why);
+    a->callbacks.on_topic(a->arg, topic, 0, &why);
 }
 
 /* True where the answer is for good. */
@@ -154,7 +199,7 @@ static void take_answers(struct asker *a)
         while (q < a->nquestions && a->questions[q].topic != ask->topic)
             q++;
         if (ask->handle != NULL && q < a->nquestions && settled(&a->questions[q], ask, now))
-            answer(a, q, ask->code);
+            answer(a, q, ask->code, ask->limit);
     }
 }
 
@@ -164,7 +209,7 @@ static void expire(struct asker *a)
 
     for (size_t i = a->nquestions; i > 0; i--) {
         if (i <= a->nquestions && a->questions[i - 1].deadline <= now)
-            answer(a, i - 1, a->questions[i - 1].last);
+            answer(a, i - 1, a->questions[i - 1].last, 0);
     }
 }
 

@@ -16,8 +16,9 @@
 struct asker;
 
 struct asker_callbacks {
-    /* One a question by asker_topic; why as in sink.h. */
-    void (*on_topic)(void *arg, uint32_t topic, const struct err *why);
+    /* One a question by asker_topic; why as in sink.h. limit: the topic's max.message.bytes, 0
+     * where it could not be learnt. */
+    void (*on_topic)(void *arg, uint32_t topic, uint32_t limit, const struct err *why);
     /* A round is over. answered: some broker answered; else why says why not. */
     void (*on_round)(void *arg, bool answered, const struct err *why);
     /* No worker uses the producer any more; comes at the end of each round, as the last. */

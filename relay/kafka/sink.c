@@ -8,11 +8,15 @@
 #include "kafka/kafka_conf.h"
 #include "kafka/sink_impl.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define TICK_MS 1000
 /* How long purged records may take to come back as reports. */
 #define PURGE_MS 1000
+/* For a topic's limit to be learnt anew. */
+#define REFRESH_MS 3000
 
 static void advance(struct sink *s);
 
@@ -99,6 +103,7 @@ static void handle_closed(struct sink *s)
     if (--s->handles > 0)
         return;
     sink_topic_names_free(&s->topics);
+    size_limits_free(&s->limits);
     options_free(&s->options);
     free(s);
     on_closed(arg);
@@ -221,8 +226,17 @@ int sink_lookup(struct sink *s, uint32_t topic, int timeout_ms, struct err *err)
     return asker_topic(s->asker, topic, timeout_ms, err);
 }
 
-bool sink_takes(const struct sink *s, const struct sink_record *record)
+bool sink_takes(struct sink *s, const struct sink_record *record)
 {
+    struct err err;
+
+    /* What is asked for comes by on_topic, whatever the answer. */
+    if (!s->compresses && s->producer != NULL &&
+        size_limits_judge(&s->limits, record, uv_now(s->loop)) == SIZE_ASK) {
+        if (size_limits_ask(&s->limits, record->topic))
+            (void)asker_topic(s->asker, record->topic, REFRESH_MS, &err);
+        return false;
+    }
     return s->producer == NULL || s->goal != GOAL_RUN || record->topic >= s->topics.n ||
            producer_takes(s->producer, record, uv_now(s->loop));
 }
@@ -233,6 +247,13 @@ int sink_put(struct sink *s, const struct sink_record *record, struct err *err)
         return err_set(err, ERR_UNAVAILABLE, "kafka: there is no producer at the moment");
     if (record->topic >= s->topics.n)
         return err_set(err, ERR_INTERNAL, "kafka: there is no topic %u", record->topic);
+    if (!s->compresses && size_limits_judge(&s->limits, record, uv_now(s->loop)) == SIZE_OVER)
+        return err_set(err, ERR_ROW,
+                       "kafka topic \"%s\": it would be %" PRIu64
+                       " bytes, and the topic's max.message.bytes is %" PRIu32
+                       "; raise that, or make the event smaller",
+                       s->topics.names[record->topic], record_batch_bytes(record),
+                       size_limits_bytes(&s->limits, record->topic));
     return producer_put(s->producer, record, uv_now(s->loop), err);
 }
 
@@ -246,10 +267,11 @@ bool sink_up(const struct sink *s)
     return s->reach == REACH_UP;
 }
 
-static void on_asked(void *arg, uint32_t topic, const struct err *why)
+static void on_asked(void *arg, uint32_t topic, uint32_t limit, const struct err *why)
 {
     struct sink *s = arg;
 
+    size_limits_learn(&s->limits, topic, limit, uv_now(s->loop));
     if (s->goal != GOAL_CLOSE)
         s->callbacks.on_topic(s->arg, topic, why);
 }
@@ -277,6 +299,19 @@ static void init_timers(struct sink *s)
     (void)uv_timer_start(&s->tick, on_tick, TICK_MS, TICK_MS);
 }
 
+static bool compresses(const struct sink_options *options)
+{
+    bool found = false;
+
+    for (size_t i = 0; i < options->nproperties; i++) {
+        const struct sink_property *p = &options->properties[i];
+
+        if (strcmp(p->name, "compression.type") == 0 || strcmp(p->name, "compression.codec") == 0)
+            found = strcmp(p->value, "none") != 0;
+    }
+    return found;
+}
+
 int sink_open(struct sink **ret, uv_loop_t *loop, const struct sink_options *options,
               const struct sink_callbacks *callbacks, void *arg, struct err *err)
 {
@@ -291,6 +326,7 @@ int sink_open(struct sink **ret, uv_loop_t *loop, const struct sink_options *opt
     s->arg = arg;
     s->loop = loop;
     r = options_copy(&s->options, options, err);
+    s->compresses = compresses(options);
     if (r == 0)
         r = producer_new(&p, &s->options.view, &s->topics, err);
     if (r == 0)

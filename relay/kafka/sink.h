@@ -91,8 +91,9 @@ const char *sink_topic_name(const struct sink *s, uint32_t topic);
 int sink_lookup(struct sink *s, uint32_t topic, int timeout_ms, struct err *err);
 
 /* False while the first record of this one's partition has not been reported: that one goes alone,
- * and nothing may be handed over before its report. */
-bool sink_takes(const struct sink *s, const struct sink_record *record);
+ * and nothing may be handed over before its report. And while it is asked whether one that was too
+ * large for its topic still is; an on_topic follows. */
+bool sink_takes(struct sink *s, const struct sink_record *record);
 
 /* Hands one record over; key, value and headers are copied. 0: a report will follow. Else none
  * will: ERR_ROW (too large for message.max.bytes, unknown partition, ...), ERR_TOPIC,

@@ -7,6 +7,7 @@
 #include "kafka/options.h"
 #include "kafka/producer.h"
 #include "kafka/sink.h"
+#include "kafka/size_limit.h"
 #include "kafka/topic_names.h"
 
 enum goal { GOAL_RUN, GOAL_REBUILD, GOAL_DISCARD, GOAL_CLOSE };
@@ -18,6 +19,8 @@ struct sink {
     uv_loop_t *loop;
     struct options options;
     struct sink_topics topics;
+    struct size_limits limits;
+    bool compresses;           /* so that sizes are the broker's to judge */
     struct producer *producer; /* NULL between two, and after a discard */
     struct asker *asker;
 

@@ -15,7 +15,7 @@
 
 enum source_mode { SOURCE_AUTO, SOURCE_TABLE, SOURCE_WAL };
 enum ack_mode { ACK_DELETE, ACK_MARK };
-enum failure_policy { POLICY_HALT };
+enum failure_policy { POLICY_PARK, POLICY_DEAD_LETTER, POLICY_HALT };
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 enum log_format { LOG_AUTO, LOG_TEXT, LOG_JSON };
 

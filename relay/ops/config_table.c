@@ -16,7 +16,7 @@
 
 static const char *const source_modes[] = {"auto", "table", "wal", NULL};
 static const char *const ack_modes[] = {"delete", "mark", NULL};
-static const char *const policies[] = {"halt", NULL};
+static const char *const policies[] = {"park", "dead-letter", "halt", NULL};
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
 static const char *const log_formats[] = {"auto", "text", "json", NULL};
 
@@ -111,9 +111,9 @@ const struct setting setting_table[SETTINGS] = {
     {.key = "failure.policy",
      .type = SETTING_WORD,
      .offset = FIELD(failure_policy),
-     .default_text = "halt",
+     .default_text = "park",
      .words = policies,
-     .help = "What to do about an event that Kafka refuses for good."},
+     .help = "What becomes of an event that cannot be published: park, dead-letter or halt."},
     {.key = "http.listen",
      .type = SETTING_ADDRESS,
      .offset = FIELD(http_listen),

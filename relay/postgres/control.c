@@ -88,6 +88,7 @@ static void gauges_answered(void *arg, const PGresult *res, const struct err *wh
     if (why != NULL || PQntuples(res) != 1)
         return; /* the reads and acknowledgements meet the same trouble, and tell */
     gauges.backlog = strtoll(PQgetvalue(res, 0, 0), NULL, 10);
+    gauges.dead = strtoll(PQgetvalue(res, 0, 2), NULL, 10);
     gauges.oldest_seconds = PQgetisnull(res, 0, 1) ? 0 : strtod(PQgetvalue(res, 0, 1), NULL);
     if (gauges.oldest_seconds < 0)
         gauges.oldest_seconds = 0;
@@ -105,10 +106,13 @@ void control_ask_gauges(struct control *c, const struct pg_facts *facts)
         &sql,
         "SELECT CASE WHEN n <= 1000000 THEN n ELSE (SELECT max(seq) - min(seq) + 1 FROM %s%s)"
         " END, (SELECT extract(epoch FROM pg_catalog.clock_timestamp() - created_at)"
-        " FROM %s%s ORDER BY seq LIMIT 1)"
+        " FROM %s%s ORDER BY seq LIMIT 1), (SELECT pg_catalog.count(*) FROM (SELECT 1 FROM %s"
+        " LIMIT 100000) AS d)"
         " FROM (SELECT pg_catalog.count(*) AS n FROM (SELECT 1 FROM %s%s LIMIT 1000001) AS r)"
         " AS c",
-        facts->table, where, facts->table, where, facts->table, where);
+        facts->table, where, facts->table, where,
+        facts->dead[0] != '\0' && facts->buries ? facts->dead : "(VALUES (1) OFFSET 1) AS none",
+        facts->table, where);
     if (buf_cstr(&sql) != NULL) {
         c->asking = true;
         pg_conn_query(c->conn, buf_cstr(&sql), NULL, 0, gauges_answered, c);

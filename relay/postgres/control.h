@@ -13,6 +13,7 @@ struct control;
 
 struct control_gauges {
     int64_t backlog;       /* unpublished rows, in flight included; an estimate above a million */
+    int64_t dead;          /* events there, up to a hundred thousand; 0 where it may not look */
     double oldest_seconds; /* age of the oldest of them, 0 for none */
 };
 

@@ -22,6 +22,10 @@ enum column {
     COL_LEASE,
     COL_LEASE_SELECT,
     COL_LEASE_UPDATE,
+    COL_PARKED, /* null: there is none */
+    COL_PARKED_RIGHTS,
+    COL_DEAD,
+    COL_DEAD_RIGHTS,
     COL_VERSION,
     COL_STANDBY,
     COL_USER,
@@ -103,6 +107,15 @@ const char *pg_inspect_sql(void)
            " pg_catalog.format('%I.%I', n.nspname, c.relname || '_lease') END,"
            " pg_catalog.has_table_privilege(l.oid, 'SELECT'),"
            " pg_catalog.has_table_privilege(l.oid, 'UPDATE'),"
+           " CASE WHEN k.oid IS NOT NULL THEN"
+           "  pg_catalog.format('%I.%I', n.nspname, c.relname || '_parked') END,"
+           " pg_catalog.has_table_privilege(k.oid, 'SELECT') AND"
+           "  pg_catalog.has_table_privilege(k.oid, 'INSERT') AND"
+           "  pg_catalog.has_table_privilege(k.oid, 'DELETE'),"
+           " CASE WHEN d.oid IS NOT NULL THEN"
+           "  pg_catalog.format('%I.%I', n.nspname, c.relname || '_dead') END,"
+           " pg_catalog.has_table_privilege(d.oid, 'SELECT') AND"
+           "  pg_catalog.has_table_privilege(d.oid, 'INSERT'),"
            " pg_catalog.current_setting('server_version_num'), pg_catalog.pg_is_in_recovery(),"
            " CURRENT_USER, pg_catalog.current_database(),"
            " " IDENTITY ","
@@ -127,6 +140,10 @@ const char *pg_inspect_sql(void)
            " LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
            " LEFT JOIN pg_catalog.pg_class l ON l.relnamespace = c.relnamespace"
            "  AND l.relname = c.relname || '_lease'"
+           " LEFT JOIN pg_catalog.pg_class k ON k.relnamespace = c.relnamespace"
+           "  AND k.relname = c.relname || '_parked'"
+           " LEFT JOIN pg_catalog.pg_class d ON d.relnamespace = c.relnamespace"
+           "  AND d.relname = c.relname || '_dead'"
            " LEFT JOIN LATERAL (SELECT s.seqcache,"
            "   pg_catalog.format('%I.%I', sn.nspname, sc.relname) AS name"
            "  FROM pg_catalog.pg_sequence s"
@@ -251,7 +268,8 @@ static int table_missing(const PGresult *res, const struct pg_inspect_options *o
             user, schema, options->table, schema, user);
     return err_set(err, ERR_CONFIG,
                    "there is no table \"%s\" in database \"%s\" (search_path %s): install it "
-                   "with psql -f schema/migrations/0001_outbox.up.sql, or set source.table",
+                   "with psql -f schema/migrations/0001_outbox.up.sql -f "
+                   "schema/migrations/0002_failures.up.sql, or set source.table",
                    options->table, value(res, COL_DATABASE), value(res, COL_SEARCH_PATH));
 }
 
@@ -300,6 +318,34 @@ static int lease_missing(const PGresult *res, struct err *err)
                    lease, lease, lease, lease, value(res, COL_USER));
 }
 
+/* Where an event that cannot be published would go. */
+static int check_failures(const PGresult *res, const struct pg_inspect_options *options,
+                          struct err *err)
+{
+    const char *user = value(res, COL_USER);
+    const char *name = value(res, options->buries ? COL_DEAD : COL_PARKED);
+
+    if (!options->parks && !options->buries)
+        return 0;
+    if (name == NULL)
+        return err_set(
+            err, ERR_CONFIG,
+            "there is no table %s.%s_%s, which failure.policy needs: install it with psql "
+            "-f schema/migrations/0002_failures.up.sql, or set failure.policy to halt",
+            value(res, COL_SCHEMA), value(res, COL_NAME), options->buries ? "dead" : "parked");
+    if (options->buries && !yes(res, COL_DEAD_RIGHTS))
+        return err_set(
+            err, ERR_PERMISSION,
+            "role \"%s\" may not record dead events: GRANT SELECT, INSERT ON %s TO \"%s\"", user,
+            name, user);
+    if (options->parks && !yes(res, COL_PARKED_RIGHTS))
+        return err_set(
+            err, ERR_PERMISSION,
+            "role \"%s\" may not park events: GRANT SELECT, INSERT, DELETE ON %s TO \"%s\"", user,
+            name, user);
+    return 0;
+}
+
 static int check_rights(const PGresult *res, const struct pg_inspect_options *options,
                         struct err *err)
 {
@@ -320,13 +366,18 @@ static int check_rights(const PGresult *res, const struct pg_inspect_options *op
                        "role \"%s\" may not mark published rows: GRANT UPDATE (published_at) ON %s "
                        "TO \"%s\"",
                        user, table, user);
+    if (options->buries && !yes(res, COL_DELETE))
+        return err_set(err, ERR_PERMISSION,
+                       "role \"%s\" may not take dead events out: GRANT DELETE ON %s TO \"%s\", or "
+                       "set failure.policy to park",
+                       user, table, user);
     if (value(res, COL_LEASE_OID) == NULL)
         return lease_missing(res, err);
     if (!yes(res, COL_LEASE_SELECT) || !yes(res, COL_LEASE_UPDATE))
         return err_set(err, ERR_PERMISSION,
                        "role \"%s\" may not hold the lease: GRANT SELECT, UPDATE ON %s TO \"%s\"",
                        user, value(res, COL_LEASE), user);
-    return 0;
+    return check_failures(res, options, err);
 }
 
 static void fill(struct pg_facts *f, const PGresult *res)
@@ -335,6 +386,11 @@ static void fill(struct pg_facts *f, const PGresult *res)
 
     (void)snprintf(f->table, sizeof f->table, "%s", value(res, COL_TABLE));
     (void)snprintf(f->lease, sizeof f->lease, "%s", value(res, COL_LEASE));
+    if (value(res, COL_PARKED) != NULL)
+        (void)snprintf(f->parked, sizeof f->parked, "%s", value(res, COL_PARKED));
+    if (value(res, COL_DEAD) != NULL)
+        (void)snprintf(f->dead, sizeof f->dead, "%s", value(res, COL_DEAD));
+    f->buries = yes(res, COL_DEAD_RIGHTS);
     (void)snprintf(f->database, sizeof f->database, "%s", value(res, COL_DATABASE));
     (void)snprintf(f->user, sizeof f->user, "%s", value(res, COL_USER));
     f->oid = (uint32_t)strtoul(value(res, COL_OID), NULL, 10);

@@ -23,6 +23,9 @@ struct pg_identity {
 struct pg_facts {
     char table[200]; /* qualified and quoted */
     char lease[200];
+    char parked[200]; /* "" : there is none */
+    char dead[200];
+    bool buries;      /* dead events may be counted there */
     char channel[32]; /* NOTIFY */
     int64_t lock_key; /* wake-up */
     uint32_t oid;
@@ -41,6 +44,8 @@ struct pg_facts {
 struct pg_inspect_options {
     const char *table; /* as configured */
     bool mark;         /* ack.mode=mark: UPDATE instead of DELETE */
+    bool parks;        /* failure.policy=park */
+    bool buries;       /* failure.policy=dead-letter */
 };
 
 /* One statement with one parameter ($1, the table's name, text). */

@@ -28,10 +28,23 @@ static void header(struct buf *sql, const char *table, bool with_max)
                     " NULL::pg_catalog.timestamptz UNION ALL ");
 }
 
-static void start_page(struct buf *sql, const struct read_request *r, const char *table)
+/* What waits behind a parked event, and that itself, would only be passed over here, however many
+ * they are. */
+static void not_parked(struct buf *sql, const char *parked, const char *topic_sql)
 {
-    buf_printf(sql, "(SELECT " COLUMNS " FROM %s WHERE " UNPUBLISHED " AND seq > %" PRId64, table,
-               r->after);
+    buf_printf(sql,
+               " AND NOT EXISTS (SELECT FROM %s AS k WHERE k.aggregateid = o.aggregateid"
+               " AND k.topic = %s)",
+               parked, topic_sql);
+}
+
+static void start_page(struct buf *sql, const struct read_request *r, const char *table,
+                       const char *parked, const char *topic_sql)
+{
+    buf_printf(sql, "(SELECT " COLUMNS " FROM %s AS o WHERE " UNPUBLISHED " AND seq > %" PRId64,
+               table, r->after);
+    if (r->parked)
+        not_parked(sql, parked, topic_sql);
     /* Only what had ended when the round opened, so that no row passes one of its own transaction
      * that an earlier page could not see yet; and rows whose xid means nothing here. */
     if (!r->opens)
@@ -94,13 +107,14 @@ static void new_branch(struct buf *sql, const struct read_request *r, const char
     buf_printf(sql, " ORDER BY seq LIMIT %" PRIu32 ")", r->limit);
 }
 
-void read_sql(struct buf *sql, const struct read_request *r, const char *table)
+void read_sql(struct buf *sql, const struct read_request *r, const char *table, const char *parked,
+              const char *topic_sql)
 {
     buf_printf(sql, "COPY (SELECT * FROM (");
     if (r->opens)
         header(sql, table, r->kind == READ_START);
     if (r->kind == READ_START) {
-        start_page(sql, r, table);
+        start_page(sql, r, table, parked, topic_sql);
     } else {
         if (r->late) {
             if (r->range)

@@ -14,7 +14,10 @@
 #include "postgres/inspect.h"
 
 /* Appends to sql; its failed flag tells of memory. */
-void read_sql(struct buf *sql, const struct read_request *request, const char *table);
+/* parked, topic_sql: with request->parked, the table of what is parked, and the routed topic of row
+ * "o" as an expression. */
+void read_sql(struct buf *sql, const struct read_request *request, const char *table,
+              const char *parked, const char *topic_sql);
 
 /* PREPARE name for every request that read_sql_prepared is true of. */
 void read_sql_prepare(struct buf *sql, const char *name, const char *table);

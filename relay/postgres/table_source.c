@@ -25,6 +25,7 @@ struct table_source {
     struct pg_conn *conn;
     struct pg_inspect_options inspect;
     char *table;
+    const char *topic_sql;
     bool listen;
     struct pg_facts facts;
     bool pooled; /* the session; facts tell of it once they are known */
@@ -278,7 +279,7 @@ static void read_page(void *arg)
             session_transaction_sql(&s->sql, lock_timeout_ms);
             buf_printf(&s->sql, "; ");
         }
-        read_sql(&s->sql, &s->request, s->facts.table);
+        read_sql(&s->sql, &s->request, s->facts.table, s->facts.parked, s->topic_sql);
         if (statement_text(s) != NULL)
             pg_conn_copy(s->conn, statement_text(s), copy_message, page_done, s);
     }
@@ -322,7 +323,11 @@ int table_source_open(struct table_source **ret, uv_loop_t *loop,
         return err_set(err, ERR_NOMEM, "out of memory for the table source");
     }
     s->listen = options->listen;
-    s->inspect = (struct pg_inspect_options){.table = s->table, .mark = options->mark};
+    s->inspect = (struct pg_inspect_options){.table = s->table,
+                                             .mark = options->mark,
+                                             .parks = options->parks,
+                                             .buries = options->buries};
+    s->topic_sql = options->topic_sql;
     s->callbacks = *callbacks;
     s->arg = arg;
     rc = pg_conn_open(&s->conn, loop, &conn, &on, s, err);

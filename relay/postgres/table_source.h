@@ -18,6 +18,9 @@ struct table_source_options {
     const char *uri;
     const char *table;
     bool mark;
+    bool parks; /* as pg_inspect_options */
+    bool buries;
+    const char *topic_sql; /* as read_sql takes it; borrowed, NULL where nothing is ever parked */
     bool listen;
     int64_t timeout_ms;
     uint64_t seed;

@@ -372,4 +372,60 @@ def wal(bench: Bench) -> list[Line]:
     return lines
 
 
-CASES = {"drain": drain, "latency": latency, "writers": writers, "idle": idle, "start": start, "wal": wal}
+# -- parked -----------------------------------------------------------------------------------------
+
+BEHIND = """
+INSERT INTO outbox (aggregatetype, aggregateid, type, payload)
+SELECT '{kind}', 'parked-' || n % {keys}, 'Tested', '{{"n":1}}'::json FROM generate_series(1, {rows}) n
+"""
+PARKED = """
+INSERT INTO outbox_parked (seq, id, topic, aggregateid, class, error)
+SELECT DISTINCT ON (aggregateid) seq, id, 'outbox.event.' || aggregatetype, aggregateid, 'row', 'for the bench'
+FROM outbox ORDER BY aggregateid, seq
+"""
+FLOWING = """
+INSERT INTO outbox (aggregatetype, aggregateid, type, payload)
+SELECT '{kind}', 'key-' || n % 1000, 'Tested',
+    ('{{"n":' || n || ',"pad":"' || repeat('x', 170) || '"}}')::json
+FROM generate_series(1, 1000) n;
+"""
+
+
+def parked_once(bench: Bench, keys: int, behind: int, seconds: float) -> float:
+    """Events a second that are published while a client writes as fast as it can, beside so many that
+    wait behind parked ones."""
+    bench.empty()
+    with bench.topic() as (kind, _):
+        if keys:
+            bench.sql(BEHIND.format(kind=kind, keys=keys, rows=behind))
+            bench.sql(PARKED)
+            bench.sql("VACUUM ANALYZE outbox")
+        with bench.relay({"failure.policy": "park"}) as relay:
+            relay.wait_ready()
+            relay.wait_metric("parked_events", keys, timeout=60)
+            wait_for(lambda: relay.status()["source"]["caught_up"], "the first read", 60)
+            begin = time.monotonic()
+            count = int(bench.pgbench(FLOWING.format(kind=kind), seconds, 1, 1)["count"]) * 1000
+            spent = wait_acknowledged(relay, count, 300) - begin
+    bench.sql("TRUNCATE outbox_parked")
+    bench.empty()
+    return count / spent
+
+
+def parked(bench: Bench) -> list[Line]:
+    keys, behind, seconds, rounds = (1000, 50_000, 5.0, 1) if bench.quick else (10_000, 1_000_000, 25.0, 3)
+    runs = [(parked_once(bench, keys, behind, seconds), parked_once(bench, 0, 0, seconds)) for _ in range(rounds)]
+    line = Line(
+        "parked",
+        f"{keys:,} keys parked, {behind:,} events behind them: the others",
+        median([a for a, _ in runs]),
+        "events/s",
+        "nothing parked",
+        median([b for _, b in runs]),
+        median([a / b for a, b in runs]),
+    )
+    line.goal, line.met = ">= 0.9", (line.ratio or 0) >= 0.9
+    return [line]
+
+
+CASES = {"parked": parked, "drain": drain, "latency": latency, "writers": writers, "idle": idle, "start": start, "wal": wal}

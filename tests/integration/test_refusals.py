@@ -128,7 +128,7 @@ WRONG_SETTINGS = [
     ({"source.mode": "poll"}, r"OUTBOX_SOURCE_MODE"),
     ({"source.table": "outbox; DROP TABLE outbox"}, r"OUTBOX_SOURCE_TABLE"),
     ({"ack.mode": "forget"}, r"OUTBOX_ACK_MODE.*delete.*mark"),
-    ({"failure.policy": "park"}, r"OUTBOX_FAILURE_POLICY.*halt"),
+    ({"failure.policy": "skip"}, r"OUTBOX_FAILURE_POLICY.*halt"),
     ({"route.topic": "x.${nothing}"}, r"route\.topic|OUTBOX_ROUTE_TOPIC"),
     ({"http.listen": "nowhere"}, r"OUTBOX_HTTP_LISTEN|http\.listen"),
     ({"postgres.uri": "postgresql://u:s3cret@[::1/db"}, r"postgres\.uri does not parse"),

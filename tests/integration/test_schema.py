@@ -16,6 +16,8 @@ from support.wait import wait_for
 
 UP = MIGRATIONS / "0001_outbox.up.sql"
 DOWN = MIGRATIONS / "0001_outbox.down.sql"
+ALL = sorted(MIGRATIONS.glob("*.up.sql"))
+ALL_DOWN = sorted(MIGRATIONS.glob("*.down.sql"), reverse=True)
 README = REPOSITORY / "schema" / "README.md"
 
 # name, type, not null, default or identity: the public contract.
@@ -79,6 +81,16 @@ def query(server: Postgres, db: str, sql: str, *args: Any, user: str = "postgres
         connection.close()
 
 
+def install(server: Postgres, db: str, **options: Any) -> None:
+    for file in ALL:
+        server.psql(db, file=file, **options)
+
+
+def remove(server: Postgres, db: str, **options: Any) -> None:
+    for file in ALL_DOWN:
+        server.psql(db, file=file, **options)
+
+
 def columns(server: Postgres, db: str, table: str) -> list[tuple[str, str, bool, str | None]]:
     return query(
         server,
@@ -126,12 +138,15 @@ def test_keys_sequence_and_first_rows(server: Postgres, db: str) -> None:
     )
     assert keys == [
         ("outbox", "PRIMARY KEY (seq)"),
+        ("outbox_dead", "PRIMARY KEY (seq, id)"),
+        ("outbox_discarded", "PRIMARY KEY (number)"),
         ("outbox_lease", "PRIMARY KEY (shard)"),
+        ("outbox_parked", "PRIMARY KEY (seq, id)"),
         ("outbox_schema_version", "PRIMARY KEY (version)"),
     ]
-    assert query(server, db, "SELECT seqcache FROM pg_sequence") == [(1,)]
+    assert query(server, db, "SELECT seqcache FROM pg_sequence") == [(1,), (1,)]
     assert query(server, db, "SELECT * FROM outbox_lease") == [(0, 0, *[None] * 8)]
-    assert query(server, db, "SELECT version FROM outbox_schema_version") == [(1,)]
+    assert query(server, db, "SELECT version FROM outbox_schema_version") == [(1,), (2,)]
 
 
 def test_everything_carries_a_comment(server: Postgres, db: str) -> None:
@@ -187,11 +202,11 @@ def test_renewing_the_lease_is_a_hot_update(server: Postgres, db: str) -> None:
 def test_up_down_up_leaves_the_same_catalog(server: Postgres) -> None:
     db = server.createdb(migrated=False)
     empty = catalog(server, db)
-    server.psql(db, file=UP)
+    install(server, db)
     installed = catalog(server, db)
-    server.psql(db, file=DOWN)
+    remove(server, db)
     assert catalog(server, db) == empty
-    server.psql(db, file=UP)
+    install(server, db)
     assert catalog(server, db) == installed
     assert "CREATE TABLE public.outbox " in installed
 
@@ -199,7 +214,7 @@ def test_up_down_up_leaves_the_same_catalog(server: Postgres) -> None:
 def test_down_takes_nothing_else(server: Postgres, db: str) -> None:
     query(server, db, "CREATE TABLE outbox_archive (LIKE outbox)")
     query(server, db, INSERT)
-    server.psql(db, file=DOWN)
+    remove(server, db)
     left = query(server, db, OBJECTS.format("public"))
     assert [name for kind, name in left if kind == "relation"] == ["outbox_archive"]
 
@@ -208,7 +223,8 @@ def test_down_stops_at_what_others_built_on_it(server: Postgres, db: str) -> Non
     query(server, db, "CREATE VIEW waiting AS SELECT count(*) FROM outbox")
     before = catalog(server, db)
     with pytest.raises(PostgresError, match="view waiting depends on table outbox"):
-        server.psql(db, file=DOWN)
+        remove(server, db)
+    server.psql(db, file=ALL[1])
     assert catalog(server, db) == before
 
 
@@ -221,6 +237,16 @@ def test_a_second_install_says_so_and_changes_nothing(server: Postgres, db: str)
     assert "outbox: installed already in schema public" in str(refused.value)
     assert catalog(server, db) == before
     assert query(server, db, "SELECT count(*) FROM outbox") == [(1,)]
+
+
+def test_version_2_needs_version_1_and_comes_once(server: Postgres, db: str) -> None:
+    bare = server.createdb(migrated=False)
+    with pytest.raises(PostgresError, match="version 1 is not installed in schema public"):
+        server.psql(bare, file=ALL[1])
+    before = catalog(server, db)
+    with pytest.raises(PostgresError, match="version 2 is installed already"):
+        server.psql(db, file=ALL[1])
+    assert catalog(server, db) == before
 
 
 def test_two_installs_at_a_time(server: Postgres) -> None:
@@ -268,7 +294,7 @@ def test_another_schema(server: Postgres, db: str) -> None:
     public = query(server, db, OBJECTS.format("public"))
     query(server, db, 'CREATE SCHEMA "App one"')
     path = {"PGOPTIONS": '-csearch_path="App\\ one",public'}
-    server.psql(db, file=UP, env=path)
+    install(server, db, env=path)
     assert query(server, db, OBJECTS.format('"App one"')) == public
     assert columns(server, db, '"App one".outbox') == COLUMNS
     query(server, db, INSERT.replace("outbox", '"App one".outbox'))
@@ -278,12 +304,12 @@ def test_another_schema(server: Postgres, db: str) -> None:
     query(server, db, 'ALTER SCHEMA "App one" RENAME TO app')
     query(server, db, "TRUNCATE app.outbox")
     assert query(server, db, "SELECT epoch FROM app.outbox_lease") == [(2,)]
-    server.psql(db, file=DOWN, env={"PGOPTIONS": "-csearch_path=app"})
+    remove(server, db, env={"PGOPTIONS": "-csearch_path=app"})
     assert query(server, db, OBJECTS.format("app")) == []
     assert query(server, db, OBJECTS.format("public")) == public
 
 
-@pytest.mark.parametrize("file", [UP, DOWN], ids=lambda file: file.name)
+@pytest.mark.parametrize("file", [*ALL, *ALL_DOWN], ids=lambda file: file.name)
 def test_text_suits_every_migration_tool(file: Any) -> None:
     """No placeholder of Flyway, psql or JDBC, and nothing that a transaction cannot hold."""
     code = re.sub(r"--.*", "", file.read_text())
@@ -292,7 +318,7 @@ def test_text_suits_every_migration_tool(file: Any) -> None:
     assert "?" not in code
     assert "CONCURRENTLY" not in code.upper()
     assert "SET LOCAL lock_timeout" in code
-    if file == UP:
+    if file in ALL:
         assert not re.search(r"\bDROP\b", code, re.IGNORECASE)
     else:
         assert not re.search(r"\bCASCADE\b", code, re.IGNORECASE)

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
 from support.ports import free_ports
 from support.process import Process
@@ -158,6 +158,17 @@ class Kafka:
         for future in admin.create_topics([topic]).values():
             future.result(30)
         wait_for(lambda: self._partitions(name) == partitions, f"topic {name} to be there", 30)
+
+    def set_topic(self, name: str, configs: Mapping[str, Any]) -> None:
+        """All its settings of its own, from now on."""
+        resource = ConfigResource(
+            ConfigResource.Type.TOPIC,
+            name,
+            set_config={key: str(value) for key, value in configs.items()},
+        )
+        admin = self.admin()
+        for future in admin.alter_configs([resource]).values():
+            future.result(30)
 
     def delete_topic(self, name: str) -> None:
         admin = self.admin()

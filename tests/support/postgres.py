@@ -196,7 +196,8 @@ class Postgres:
         """A new database's name; its schema public holds the outbox unless migrated is False."""
         if migrated and not self._templated:
             self._create("outbox_template", "template0")
-            self.psql("outbox_template", file=MIGRATIONS / "0001_outbox.up.sql")
+            for migration in sorted(MIGRATIONS.glob("*.up.sql")):
+                self.psql("outbox_template", file=migration)
             self._templated = True
         self._databases += 1
         name = f"test_{self._databases}"

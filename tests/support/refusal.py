@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,7 +86,8 @@ _USAGE = "USAGE ON SCHEMA public FROM PUBLIC; REVOKE ALL ON SCHEMA public"
 REFUSALS = [
     Refusal(
         "no table",
-        "DROP TABLE outbox, outbox_lease, outbox_schema_version;"
+        "DROP TABLE outbox, outbox_lease, outbox_parked, outbox_dead, outbox_discarded,"
+        " outbox_schema_version;"
         " DROP FUNCTION outbox_wake, outbox_truncated",
         WRONG,
         r'there is no table "outbox" in database "test_\d+" \(search_path "\$user", public\)',
@@ -137,6 +137,19 @@ REFUSALS = [
     _right("schema", _USAGE, "use"),
     _right("schema, named", _USAGE, "use", {"source.table": "public.outbox"}),
     _right("SELECT", "SELECT ON outbox", "read"),
+    _right("parking", "INSERT ON outbox_parked", "park events"),
+    _right(
+        "burying", "INSERT ON outbox_dead", "record dead events",
+        {"failure.policy": "dead-letter"},
+    ),
+    Refusal(
+        "nowhere to park",
+        "DROP TABLE outbox_parked, outbox_dead, outbox_discarded;"
+        " DELETE FROM outbox_schema_version WHERE version = 2",
+        WRONG,
+        r"there is no table public\.outbox_parked, which failure\.policy needs",
+        r"psql -f (\S+\.sql)",
+    ),
     _right("DELETE", "DELETE ON outbox", "delete published rows"),
     _right(
         "UPDATE", "UPDATE (published_at) ON outbox", "mark published rows", {"ack.mode": "mark"}
@@ -175,7 +188,9 @@ class Guarded:
         """What the README says, for either ack.mode."""
         self.run(
             f'GRANT SELECT, DELETE, UPDATE (published_at) ON outbox TO "{self.role}";'
-            f' GRANT SELECT, UPDATE ON outbox_lease TO "{self.role}"'
+            f' GRANT SELECT, UPDATE ON outbox_lease TO "{self.role}";'
+            f' GRANT SELECT, INSERT, DELETE ON outbox_parked TO "{self.role}";'
+            f' GRANT SELECT, INSERT ON outbox_dead TO "{self.role}"'
         )
 
     def spoil(self, refusal: Refusal) -> None:
@@ -186,7 +201,8 @@ class Guarded:
         found = re.search(refusal.remedy, message)
         assert found, f"no remedy in {message!r}"
         if found[1].endswith(".sql"):
-            self.server.psql(self.db, file=REPOSITORY / shlex.split(found[1])[0])
+            for file in re.findall(r"-f (\S+\.sql)", message):
+                self.server.psql(self.db, file=REPOSITORY / file)
             self.grant()  # the tables are new
         else:
             self.run(found[1])

@@ -44,6 +44,7 @@ class Scene:
             "kafka.bootstrap.servers": self.kafka.bootstrap,
             "ack.mode": self.ack_mode,
             "window.events": WINDOW,
+            "failure.policy": "halt",
             **(settings or {}),
         }
         self.relays.append(Relay(every, self._folder / f"relay-{len(self.relays)}.log", env))

@@ -94,7 +94,16 @@ static void test_refused(void **state)
 {
     (void)state;
     refuse(ARGS("chekc"), ERR_USAGE, "\"chekc\" is no command, did you mean check?");
-    refuse(ARGS("dead"), ERR_USAGE, "\"dead\" is no command, see `outbox-relay --help`");
+    refuse(ARGS("dead"), ERR_USAGE,
+           "dead: a command is missing: list, show, retry or discard");
+    refuse(ARGS("dead", "retry"), ERR_USAGE,
+           "dead retry: which? An id, --key, --topic, --error (a part of it) or --all");
+    refuse(ARGS("dead", "show", "4711"), ERR_USAGE,
+           "dead show: an event's id is a uuid, as dead list shows it");
+    refuse(ARGS("dead", "discard", "--all"), ERR_USAGE,
+           "dead discard: --reason is missing; it is kept");
+    refuse(ARGS("dead", "list", "--key"), ERR_USAGE, "flag --key: a value is missing");
+    refuse(ARGS("run", "--dry-run"), ERR_USAGE, "flag --dry-run: goes with dead");
     refuse(ARGS("postgres://u:hunter2@h/db"), ERR_USAGE,
            "the value is no command, see `outbox-relay --help`");
     refuse(ARGS("run", "now"), ERR_USAGE,

@@ -111,7 +111,7 @@ static void test_defaults(void **state)
     assert_int_equal(l.config->window_events, 50000);
     assert_int_equal(l.config->window_bytes, 64 * 1024 * 1024);
     assert_string_equal(l.config->route_topic, "outbox.event.${aggregatetype}");
-    assert_int_equal(l.config->failure_policy, POLICY_HALT);
+    assert_int_equal(l.config->failure_policy, POLICY_PARK);
     assert_string_equal(l.config->http_listen, "127.0.0.1:9478");
     assert_int_equal(l.config->log_level, LOG_INFO);
     assert_int_equal(l.config->log_format, LOG_AUTO);
@@ -342,8 +342,9 @@ static void test_flags(void **state)
     expect_refused(load(NULL, LIST("postgres://u:hunter2@h/")), ERR_USAGE,
                    "an argument is not expected here: settings are given as --setting value or "
                    "--setting=value");
-    expect_refused(load(NULL, LIST("--failure-policy", "park")), ERR_USAGE,
-                   "flag --failure-policy: \"park\" is not allowed: only halt");
+    expect_refused(load(NULL, LIST("--failure-policy", "skip")), ERR_USAGE,
+                   "flag --failure-policy: \"skip\" is not allowed: one of park, dead-letter, "
+                   "halt");
     expect_refused(load(NULL, LIST("--kafka-=1")), ERR_USAGE,
                    "flag --kafka-: not a librdkafka property: its name is of lower-case letters, "
                    "digits, dots, - and _, such as kafka.bootstrap.servers");

@@ -1,0 +1,143 @@
+#include "core/keyset.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static uint64_t fold(uint64_t h, struct slice s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        h = (h ^ s.data[i]) * UINT64_C(0x100000001b3);
+    return h;
+}
+
+/* MurmurHash3's finalizer. */
+static uint64_t mix(uint64_t h)
+{
+    h = (h ^ h >> 33) * UINT64_C(0xff51afd7ed558ccd);
+    h = (h ^ h >> 33) * UINT64_C(0xc4ceb9fe1a85ec53);
+    return h ^ h >> 33;
+}
+
+uint64_t key_hash(uint64_t seed, struct slice topic, struct slice key)
+{
+    static const unsigned char end = 0; /* no topic's name holds it */
+    uint64_t h = fold(UINT64_C(0xcbf29ce484222325) ^ seed, topic);
+
+    h = mix(fold(fold(h, (struct slice){&end, 1}), key) ^ seed << 1);
+    return h == 0 ? 1 : h;
+}
+
+/* Where it is, or where it would be put; cap is not 0. */
+static uint32_t place(const struct keyset *s, uint64_t hash)
+{
+    uint32_t i = (uint32_t)hash & (s->cap - 1);
+
+    while (s->entries[i].hash != 0 && s->entries[i].hash != hash)
+        i = (i + 1) & (s->cap - 1);
+    return i;
+}
+
+bool keyset_has(const struct keyset *s, uint64_t hash)
+{
+    return s->n > 0 && s->entries[place(s, hash)].hash == hash;
+}
+
+static bool grow(struct keyset *s)
+{
+    struct keyset larger = {.cap = s->cap == 0 ? 64 : s->cap * 2, .n = s->n};
+
+    larger.entries = calloc(larger.cap, sizeof *larger.entries);
+    if (larger.entries == NULL)
+        return false;
+    for (uint32_t i = 0; i < s->cap; i++)
+        if (s->entries[i].hash != 0)
+            larger.entries[place(&larger, s->entries[i].hash)] = s->entries[i];
+    free(s->entries);
+    *s = larger;
+    return true;
+}
+
+int keyset_add(struct keyset *s, uint64_t hash, bool stored, struct err *err)
+{
+    struct keyset_entry *e;
+
+    if ((s->n + 1) * 2 > s->cap && !grow(s))
+        return err_set(err, ERR_NOMEM, "out of memory for parked keys");
+    e = &s->entries[place(s, hash)];
+    if (e->hash == 0) {
+        *e = (struct keyset_entry){.hash = hash};
+        s->n++;
+    }
+    e->stored = e->stored || stored;
+    return 0;
+}
+
+void keyset_remove(struct keyset *s, uint64_t hash)
+{
+    uint32_t hole;
+    uint32_t i;
+
+    if (!keyset_has(s, hash))
+        return;
+    hole = i = place(s, hash);
+    s->n--;
+    /* Whoever was pushed beyond the hole moves up. */
+    for (;;) {
+        uint32_t home;
+
+        i = (i + 1) & (s->cap - 1);
+        if (s->entries[i].hash == 0)
+            break;
+        home = (uint32_t)s->entries[i].hash & (s->cap - 1);
+        if (((i - home) & (s->cap - 1)) >= ((i - hole) & (s->cap - 1))) {
+            s->entries[hole] = s->entries[i];
+            hole = i;
+        }
+    }
+    s->entries[hole] = (struct keyset_entry){0};
+}
+
+void keyset_clear(struct keyset *s)
+{
+    if (s->cap > 0)
+        memset(s->entries, 0, s->cap * sizeof *s->entries);
+    s->n = 0;
+}
+
+void keyset_free(struct keyset *s)
+{
+    free(s->entries);
+    *s = (struct keyset){0};
+}
+
+void keyset_list_begin(struct keyset *s)
+{
+    for (uint32_t i = 0; i < s->cap; i++)
+        s->entries[i].confirmed = false;
+}
+
+int keyset_list(struct keyset *s, uint64_t hash, struct err *err)
+{
+    int rc = keyset_add(s, hash, true, err);
+
+    if (rc == 0)
+        s->entries[place(s, hash)].confirmed = true;
+    return rc;
+}
+
+uint32_t keyset_list_end(struct keyset *s)
+{
+    uint32_t removed = 0;
+
+    for (uint32_t i = 0; i < s->cap;) {
+        const struct keyset_entry *e = &s->entries[i];
+
+        if (e->hash != 0 && e->stored && !e->confirmed) {
+            keyset_remove(s, e->hash); /* another one may lie here now */
+            removed++;
+        } else {
+            i++;
+        }
+    }
+    return removed;
+}

@@ -1,0 +1,90 @@
+/* Events that cannot be published, for their own sake: recorded, and what waits behind them. */
+#include "core/pipeline_state.h"
+
+/* So many may wait to be recorded: what a database that is slow to take them may cost in memory. */
+static const uint32_t failed_max = 256;
+
+bool pipeline_halts(const struct pipeline *p)
+{
+    /* What a named slot has streamed is in no table that it could wait in. */
+    return p->options.failure == FAILURE_HALT || p->options.named;
+}
+
+bool pipeline_may_fail(const struct pipeline *p)
+{
+    return ledger_count(p->ledger, ENTRY_FAILED) < failed_max && ledger_room(p->ledger) > 0;
+}
+
+bool pipeline_failed(struct pipeline *p, uint64_t tag)
+{
+    const struct ledger_item *item = ledger_item(p->ledger, tag);
+    struct err err;
+
+    if (p->options.failure == FAILURE_PARK && item != NULL &&
+        keyset_add(&p->parked, item->key, false, &err) != 0) {
+        /* Nothing may pass it, so it is as if it had not been read. */
+        ledger_withdraw(p->ledger, tag);
+        pipeline_start_over(p);
+        return false;
+    }
+    ledger_fail(p->ledger, tag);
+    return true;
+}
+
+enum verdict pipeline_invalid(struct pipeline *p, int64_t now, const struct ledger_item *item,
+                              uint64_t *ret_tag)
+{
+    if (pipeline_halts(p)) {
+        pipeline_halt(p, now);
+        return VERDICT_INVALID;
+    }
+    *ret_tag = ledger_admit(p->ledger, p->epoch, item);
+    return pipeline_failed(p, *ret_tag) ? VERDICT_FAILED : VERDICT_CUT;
+}
+
+bool pipeline_is_failed(const struct pipeline *p, uint64_t tag)
+{
+    return ledger_state(p->ledger, tag) == ENTRY_FAILED;
+}
+
+void pipeline_recorded(struct pipeline *p, int64_t now, uint64_t tag, enum record_result result)
+{
+    const struct ledger_item *item = ledger_item(p->ledger, tag);
+    struct err err;
+    uint64_t key;
+
+    if (item == NULL || ledger_state(p->ledger, tag) != ENTRY_FAILED)
+        return;
+    key = item->key;
+    ledger_recorded(p->ledger, tag, p->reading);
+    if (p->options.failure != FAILURE_PARK)
+        return;
+    if (result == RECORD_GONE) { /* somebody took the row away: nothing waits behind it */
+        keyset_remove(&p->parked, key);
+        pipeline_start_over(p);
+        sleeper_wake(&p->sleeper, now);
+    } else {
+        (void)keyset_add(&p->parked, key, true, &err); /* it is there already */
+    }
+}
+
+void pipeline_parked_begin(struct pipeline *p)
+{
+    keyset_list_begin(&p->parked);
+}
+
+int pipeline_parked_key(struct pipeline *p, uint64_t key, struct err *err)
+{
+    return keyset_list(&p->parked, key, err);
+}
+
+uint32_t pipeline_parked_end(struct pipeline *p, int64_t now)
+{
+    uint32_t released = keyset_list_end(&p->parked);
+
+    p->parked_known = true;
+    if (released > 0)
+        pipeline_start_over(p);
+    sleeper_wake(&p->sleeper, now);
+    return released;
+}

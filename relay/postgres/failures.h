@@ -1,0 +1,47 @@
+/*
+ * Events that cannot be published, on record: parked (a row in TABLE_parked, the event stays) or
+ * dead (moved to TABLE_dead in one statement), under the lease's epoch as acknowledgements are. And
+ * the list of what is parked.
+ */
+#ifndef OUTBOX_POSTGRES_FAILURES_H
+#define OUTBOX_POSTGRES_FAILURES_H
+
+#include "core/event.h"
+#include "postgres/conn.h"
+#include "postgres/inspect.h"
+
+struct failures;
+
+struct failures_callbacks {
+    /* It is on record; gone: its row was not there any more. */
+    void (*on_recorded)(void *arg, uint64_t tag, bool gone);
+    /* Not yet, and tried again later. */
+    void (*on_error)(void *arg, const struct err *why);
+    void (*on_list_begin)(void *arg);
+    void (*on_list_key)(void *arg, struct slice topic, struct slice key); /* borrowed */
+    void (*on_list_end)(void *arg);
+};
+
+/* dead: move, do not park. topic_sql: the routed topic of row "o", an expression, copied. The
+ * caller owns *ret; failures_free after the connection was closed. ERR_NOMEM. */
+int failures_new(struct failures **ret, bool dead, const char *topic_sql,
+                 const struct failures_callbacks *callbacks, void *arg, struct err *err);
+void failures_free(struct failures *f);
+
+/* One more; everything is copied. ERR_NOMEM. */
+int failures_add(struct failures *f, uint64_t tag, int64_t seq,
+                 const unsigned char id[EVENT_ID_LEN], const struct err *why, struct err *err);
+/* The connection (pipelined) that stands, and the lease that is held; sends what is not sent, again
+ * where an answer got lost. NULL: it is lost. facts are borrowed. */
+void failures_connect(struct failures *f, struct pg_conn *conn, const struct pg_facts *facts,
+                      int shard, uint64_t epoch);
+/* Sends what was not sent yet, or failed. */
+void failures_send(struct failures *f);
+/* None of them matter any more. */
+void failures_clear(struct failures *f);
+/* Asks what is parked: on_list_begin, each key, on_list_end; on_error instead. One at a time: asked
+ * again meanwhile, it is asked once more afterwards. */
+void failures_list(struct failures *f);
+uint32_t failures_pending(const struct failures *f);
+
+#endif

@@ -1,0 +1,189 @@
+/* Events that cannot be published: on record, and told of. */
+#include "relay_state.h"
+
+#include "base/clock.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+uint64_t relay_key(const struct relay *r, const struct event *event, const struct record *record)
+{
+    struct buf raw = {0};
+    uint64_t key;
+
+    if (record != NULL)
+        return key_hash(r->key_seed,
+                        (struct slice){(const unsigned char *)record->topic, record->topic_len},
+                        event->aggregateid);
+    /* Its topic may be what is wrong with it. */
+    format_topic_raw(r->format, event, &raw);
+    key = key_hash(r->key_seed, (struct slice){raw.data, raw.len}, event->aggregateid);
+    buf_free(&raw);
+    return key;
+}
+
+void relay_failed(struct relay *r, uint64_t tag, const struct ledger_item *item, const char *topic,
+                  const struct err *why)
+{
+    bool park = r->config->failure_policy == POLICY_PARK;
+    char id[EVENT_ID_TEXT];
+    struct log_field fields[] = {
+        LOG_F_STR("event_id", id),
+        LOG_F_INT("seq", item->seq),
+        LOG_F_STR("topic", topic[0] != '\0' ? topic : NULL),
+        LOG_F_INT("bytes", item->bytes),
+    };
+    struct err err;
+
+    event_id_text(item->id, id);
+    log_write(r->log, LOG_ERROR, "relay", fields, sizeof fields / sizeof *fields,
+              "event %s cannot be published: %s. It %s. See outbox-relay dead show %s", id,
+              why->message,
+              park ? "is parked, and later ones of its key wait behind it"
+                   : "is moved to the dead, and later ones of its key go on",
+              id);
+    if (park)
+        r->counters.parked++;
+    else
+        r->counters.dead++;
+    if (failures_add(r->failures, tag, item->seq, item->id, why, &err) != 0) {
+        log_error(r->log, "relay", "%s", err.message);
+        relay_fail(r, err_exit_code(err.class));
+    }
+}
+
+/* ---- answers ---- */
+
+static void on_recorded(void *arg, uint64_t tag, bool gone)
+{
+    struct relay *r = arg;
+    int64_t now = clock_boot_ms();
+
+    pipeline_recorded(r->pipeline, now, tag, gone ? RECORD_GONE : RECORD_DONE);
+    relay_pump(r, now);
+}
+
+static void on_error(void *arg, const struct err *why)
+{
+    struct relay *r = arg;
+
+    r->list_wanted = true;
+    if (why->class == ERR_FENCED)
+        owner_check(r->owner);
+    else
+        log_warn(r->log, "postgres",
+                 "events that cannot be published could not be recorded or listed, which is tried "
+                 "again: %s",
+                 why->message);
+}
+
+static void on_list_begin(void *arg)
+{
+    struct relay *r = arg;
+
+    pipeline_parked_begin(r->pipeline);
+}
+
+static void on_list_key(void *arg, struct slice topic, struct slice key)
+{
+    struct relay *r = arg;
+    struct err err;
+
+    if (pipeline_parked_key(r->pipeline, key_hash(r->key_seed, topic, key), &err) != 0) {
+        log_error(r->log, "relay", "%s", err.message);
+        relay_fail(r, err_exit_code(err.class));
+    }
+}
+
+static void on_list_end(void *arg)
+{
+    struct relay *r = arg;
+    int64_t now = clock_boot_ms();
+    struct pipeline_view view;
+    uint32_t released = pipeline_parked_end(r->pipeline, now);
+
+    pipeline_view(r->pipeline, &view);
+    if (released > 0)
+        log_info(r->log, "relay",
+                 "%" PRIu32 " keys wait no longer behind a parked event, %" PRIu32 " still do",
+                 released, view.parked);
+    relay_pump(r, now);
+}
+
+/* ---- life ---- */
+
+/* What is parked is passed over whatever the policy is now. */
+static bool lists(const struct relay *r)
+{
+    return r->facts.parked[0] != '\0' && r->config->source_slot[0] == '\0';
+}
+
+void relay_failures_joined(struct relay *r)
+{
+    struct owner_view view;
+
+    owner_view(r->owner, &view);
+    if (!view.held)
+        return;
+    failures_connect(r->failures, control_conn(r->control), &r->facts, view.shard, view.epoch);
+    r->owning = true;
+    relay_failures_look(r);
+}
+
+void relay_failures_owned(struct relay *r, uint64_t epoch, bool continued)
+{
+    struct owner_view view;
+
+    owner_view(r->owner, &view);
+    if (!continued)
+        failures_clear(r->failures);
+    failures_connect(r->failures, control_conn(r->control), &r->facts, view.shard, epoch);
+    r->owning = true;
+    if (lists(r)) {
+        failures_list(r->failures);
+    } else {
+        pipeline_parked_begin(r->pipeline);
+        (void)pipeline_parked_end(r->pipeline, clock_boot_ms());
+    }
+}
+
+void relay_failures_lost(struct relay *r)
+{
+    r->owning = false;
+    failures_connect(r->failures, NULL, &r->facts, 0, 0);
+}
+
+void relay_failures_look(struct relay *r)
+{
+    if (r->owning && lists(r))
+        failures_list(r->failures);
+}
+
+void relay_failures_tick(struct relay *r)
+{
+    if (!r->owning)
+        return;
+    failures_send(r->failures);
+    if (r->list_wanted) {
+        r->list_wanted = false;
+        relay_failures_look(r);
+    }
+}
+
+int relay_failures_open(struct relay *r, struct err *err)
+{
+    static const struct failures_callbacks callbacks = {on_recorded, on_error, on_list_begin,
+                                                        on_list_key, on_list_end};
+
+    format_topic_sql(r->format, &r->topic_sql);
+    if (buf_cstr(&r->topic_sql) == NULL)
+        return err_set(err, ERR_NOMEM, "out of memory");
+    return failures_new(&r->failures, r->config->failure_policy == POLICY_DEAD_LETTER,
+                        buf_cstr(&r->topic_sql), &callbacks, r, err);
+}
+
+void relay_failures_close(struct relay *r)
+{
+    failures_free(r->failures);
+    buf_free(&r->topic_sql);
+}
