@@ -294,6 +294,7 @@ def test_the_right_to_replicate(able: Outbox) -> None:
     able.one(f"CREATE ROLE {role} LOGIN")
     able.one(f"GRANT SELECT, DELETE ON outbox TO {role}")
     able.one(f"GRANT SELECT, UPDATE ON outbox_lease TO {role}")
+    able.one(f"GRANT SELECT, INSERT, DELETE ON outbox_parked TO {role}")
     able.one(
         "CREATE PUBLICATION outbox_relay FOR TABLE outbox WITH (publish = 'insert, truncate')"
     )

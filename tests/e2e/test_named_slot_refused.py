@@ -325,7 +325,8 @@ def test_check_without_the_rights(wal: WalScene) -> None:
     role = f"poor_{wal.db}"
     wal.sql(
         f"CREATE ROLE {role} LOGIN; GRANT SELECT, DELETE ON outbox TO {role};"
-        f" GRANT SELECT, UPDATE ON outbox_lease TO {role}"
+        f" GRANT SELECT, UPDATE ON outbox_lease TO {role};"
+        f" GRANT SELECT, INSERT, DELETE ON outbox_parked TO {role}"
     )
     code, said = check(wal, "--fix", user=role)
     assert code == RIGHT_MISSING

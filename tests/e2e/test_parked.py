@@ -101,7 +101,8 @@ def test_dead_letter(scene: Scene) -> None:
     relay.wait_metric("dead_events", 3, timeout=30)
 
 
-def test_a_limit_that_is_raised_and_lowered(scene: Scene) -> None:
+@pytest.mark.parametrize("scene", ["delete"], indirect=True)
+def test_a_limit_that_is_raised(scene: Scene) -> None:
     """What the topic takes is known before anything is sent, and learnt anew: no producer dies."""
     relay = scene.relay({"failure.policy": "park"}).wait_ready()
     scene.write(10)

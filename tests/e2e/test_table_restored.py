@@ -242,6 +242,7 @@ def test_a_right_is_taken_and_given_back(outbox: Outbox, right: str) -> None:
     outbox.one(f"CREATE ROLE {role} LOGIN")
     outbox.one(f"GRANT SELECT, DELETE ON outbox TO {role}")
     outbox.one(f"GRANT SELECT, UPDATE ON outbox_lease TO {role}")
+    outbox.one(f"GRANT SELECT, INSERT, DELETE ON outbox_parked TO {role}")
     relay = outbox.relay({"postgres.uri": outbox.server.uri(outbox.db, user=role)})
     outbox.write(50)
     outbox.settle()

@@ -31,6 +31,15 @@ class LogLoad(MixedLoad):
     """Every other event is a logical message; of the rows every third is deleted by its own
     transaction."""
 
+    def __init__(self, *arguments: Any, prepares: bool = True, **options: Any) -> None:
+        """prepares=False where the server crashes: a prepared transaction would stay, with its
+        locks."""
+        super().__init__(*arguments, **options)
+        self._prepares = prepares
+
+    def _commit(self, connection: Any, turn: int) -> None:
+        super()._commit(connection, turn if self._prepares else 1)
+
     def _write(self, connection: Any, key: str, turn: int) -> tuple[str, str, int] | None:
         with connection.cursor() as cursor:
             cursor.execute(
