@@ -259,7 +259,8 @@ uint64_t ledger_admit(struct ledger *l, uint16_t epoch, const struct ledger_item
         slot = l->used++;
     e = &l->entries[slot];
     e->item = *item;
-    e->strict = false;
+    /* A log brings rows of before a TRUNCATE that restarted the sequence, after it. */
+    e->strict = l->checkpoint != NULL && l->checkpoint->strict;
     l->count = (l->count + 1) & ((1U << COUNT_BITS) - 1);
     e->tag = (uint64_t)epoch << (SLOT_BITS + COUNT_BITS) | (uint64_t)l->count << SLOT_BITS | slot;
     ledger_move(l, slot, ENTRY_SENT);

@@ -110,7 +110,7 @@ static bool waits_for_report(const struct pipeline *p)
            ledger_count(p->ledger, ENTRY_SENT) + ledger_count(p->ledger, ENTRY_DISOWNED) > 0;
 }
 
-static bool waits_for_return(const struct pipeline *p)
+bool pipeline_stalls(const struct pipeline *p)
 {
     enum topic_state state = p->stalled < 0 ? TOPIC_READY : p->topics.list[p->stalled].state;
 
@@ -119,7 +119,7 @@ static bool waits_for_return(const struct pipeline *p)
 
 bool pipeline_sink_waits(const struct pipeline *p)
 {
-    return waits_for_topic(p) || waits_for_report(p) || waits_for_return(p);
+    return waits_for_topic(p) || waits_for_report(p) || pipeline_stalls(p);
 }
 
 /* The half of a transaction that is published would come again. */
@@ -127,7 +127,7 @@ static bool ends_transaction(const struct pipeline *p)
 {
     return p->stopping == STOP_DRAIN && p->options.named && p->stream == STREAM_ON &&
            p->checkpoint.open && !p->checkpoint.lost && all_up(p) && !waits_for_topic(p) &&
-           !waits_for_return(p);
+           !pipeline_stalls(p);
 }
 
 bool pipeline_can_stream(const struct pipeline *p)
@@ -490,10 +490,12 @@ void pipeline_read_end(struct pipeline *p, int64_t now, uint32_t rows, bool ok)
     p->cursor_started = false;
     sleeper_read_done(&p->sleeper, now, p->found);
     p->found = 0;
-    if (p->sweeping && p->stream == STREAM_ON)
+    if (p->sweeping && p->stream == STREAM_ON) {
         cursor_sweep_end(&p->cursor);
-    else
+        p->swept_at = now; /* however long it took, the stream has its turn until the next one */
+    } else {
         cursor_sweep_forget(&p->cursor);
+    }
     p->sweeping = false;
     pipeline_stream_round(p);
     if (p->stream != STREAM_ON && !p->options.named && now - p->swept_at >= sweep_interval(p))

@@ -81,8 +81,10 @@ void pipeline_ack_forget(struct pipeline *p)
 
 static void stored(struct pipeline *p, uint32_t batch)
 {
-    if (p->carried[batch & 1] > p->stored)
-        p->stored = p->carried[batch & 1];
+    if (p->carried[batch & 1] <= p->stored)
+        return;
+    p->stored = p->carried[batch & 1];
+    backoff_reset(&p->stream_backoff); /* this stream has brought us on */
 }
 
 void pipeline_ack_up(struct pipeline *p, int64_t now)

@@ -91,6 +91,8 @@ bool pipeline_can_read(const struct pipeline *p);
 bool pipeline_can_stream(const struct pipeline *p);
 /* What the sink has to answer first: a topic's lookup, or a report. */
 bool pipeline_sink_waits(const struct pipeline *p);
+/* Of that, a topic whose next row cannot be passed over. */
+bool pipeline_stalls(const struct pipeline *p);
 /* Whether the row goes now; nothing is changed by it but what is learnt of the row. */
 enum verdict pipeline_judge(struct pipeline *p, int64_t now, const struct pipeline_row *row,
                             struct err *err);

@@ -22,7 +22,7 @@ void pipeline_view(const struct pipeline *p, struct pipeline_view *ret)
         .parked_known = p->parked_known,
         .stream = p->stream,
         .streaming = p->stream == STREAM_ON || (p->stream == STREAM_SEAM && p->stream_top != 0),
-        .stalled = p->stalled >= 0 && pipeline_sink_waits(p),
+        .stalled = pipeline_stalls(p),
         .stalled_on = p->stalled >= 0 ? (uint32_t)p->stalled : 0,
         .waiting_since = ledger_count(p->ledger, ENTRY_SENT) > 0 ? p->reported_at : -1,
     };

@@ -74,14 +74,9 @@ static uint64_t lsn_of(const PGresult *res, enum named_column column)
     return text != NULL && pg_lsn(text, &lsn) ? lsn : 0;
 }
 
-/* The commands by which to begin anew, as they go into an error. */
-struct anew {
-    char text[700];
-};
-
-static struct anew anew(const struct pg_facts *facts, const char *slot)
+struct named_anew named_slot_anew(const struct pg_facts *facts, const char *slot)
 {
-    struct anew a;
+    struct named_anew a;
     char drop[128] = "";
 
     if (slot != NULL)
@@ -127,7 +122,7 @@ static int judge_known(const PGresult *res, const struct pg_facts *facts, const 
     const char *confirmed = value(res, NAMED_LEASE_LSN);
     const char *server = value(res, NAMED_LEASE_SERVER);
     bool there = value(res, NAMED_SLOT) != NULL;
-    struct anew forget = anew(facts, there ? name : NULL);
+    struct named_anew forget = named_slot_anew(facts, there ? name : NULL);
     char here[48];
     char along[400] = "";
 
@@ -174,7 +169,7 @@ static int judge_other(const PGresult *res, const struct pg_facts *facts, const 
                        struct err *err)
 {
     const char *other = value(res, NAMED_LEASE_SLOT);
-    struct anew forget = anew(facts, other);
+    struct named_anew forget = named_slot_anew(facts, other);
 
     return err_set(err, ERR_CONFIG,
                    "source.slot is \"%s\", and slot \"%s\" is the one that was read, up to %s: set "

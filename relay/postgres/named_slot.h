@@ -47,6 +47,12 @@ struct named_slot_callbacks {
     void (*on_failed)(void *arg, const struct err *why);
 };
 
+/* The commands by which to begin anew, as they go into an error; slot NULL: there is none. */
+struct named_anew {
+    char text[700];
+};
+struct named_anew named_slot_anew(const struct pg_facts *facts, const char *slot);
+
 /* One statement with $1, the slot's name; what its answer means: the step, or ERR_CONFIG with the
  * ways on. ret_start is NAMED_RESUME's, borrowed from res. */
 void named_slot_sql(struct buf *sql, const struct pg_facts *facts);

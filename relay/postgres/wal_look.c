@@ -92,14 +92,11 @@ int wal_look_publication(const PGresult *res, const struct pg_facts *facts, cons
     return 0;
 }
 
-int wal_look_check(const PGresult *res, const struct pg_facts *facts, const char *publication,
-                   struct err *err)
+int wal_look_server(const PGresult *res, const struct pg_facts *facts, struct err *err)
 {
     int rc = check_server(res, facts, err);
 
-    if (rc == 0)
-        rc = check_identity(res, facts, err);
-    return rc == 0 ? wal_look_publication(res, facts, publication, err) : rc;
+    return rc == 0 ? check_identity(res, facts, err) : rc;
 }
 
 bool wal_look_published(const PGresult *res)

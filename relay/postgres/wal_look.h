@@ -7,11 +7,10 @@
 
 /* One statement: $1 the publication's name, $2 the table as in pg_facts. */
 void wal_look_sql(struct buf *sql, const struct pg_facts *facts);
-/* Reads its answer. ERR_CONFIG, ERR_PERMISSION; ERR_UNAVAILABLE for another server than facts
- * says. */
-int wal_look_check(const PGresult *res, const struct pg_facts *facts, const char *publication,
-                   struct err *err);
-/* The publication alone; one that is missing is no error where the role may make it. */
+/* Reads its answer, but for the publication. ERR_CONFIG, ERR_PERMISSION; ERR_UNAVAILABLE for
+ * another server than facts says. */
+int wal_look_server(const PGresult *res, const struct pg_facts *facts, struct err *err);
+/* The publication; one that is missing is no error where the role may make it. */
 int wal_look_publication(const PGresult *res, const struct pg_facts *facts, const char *publication,
                          struct err *err);
 bool wal_look_published(const PGresult *res);

@@ -149,6 +149,29 @@ static void publish(struct wal_slot *s)
     query(s, &sql, NULL, published);
 }
 
+/* What a named slot's publication leaves out is streamed by nothing later. */
+static void add_left_out(const struct wal_slot *s, struct err *err)
+{
+    struct err copy = *err;
+
+    if (s->options.name[0] == '\0' || err->class != ERR_CONFIG)
+        return;
+    (void)err_set(err, copy.class,
+                  "%.*s. What was inserted before that stays in the table: once the rest has come, "
+                  "stop the relay, UPDATE %s SET slot_snapshot = pg_current_snapshot()::text, and "
+                  "start it again, which reads the table first",
+                  (int)sizeof copy.message / 2, copy.message, s->facts->lease);
+}
+
+static int check_publication(const struct wal_slot *s, const PGresult *res, struct err *err)
+{
+    int rc = wal_look_publication(res, s->facts, s->options.publication, err);
+
+    if (rc != 0)
+        add_left_out(s, err);
+    return rc;
+}
+
 static void looked_at(void *arg, const PGresult *res, const struct err *why)
 {
     struct wal_slot *s = arg;
@@ -158,7 +181,7 @@ static void looked_at(void *arg, const PGresult *res, const struct err *why)
     if (s->closing)
         return;
     if (s->ready) { /* that it could not look is no reason to give up what flows */
-        if (why == NULL && wal_look_publication(res, s->facts, s->options.publication, &err) != 0)
+        if (why == NULL && check_publication(s, res, &err) != 0)
             fail(s, &err);
         return;
     }
@@ -167,7 +190,9 @@ static void looked_at(void *arg, const PGresult *res, const struct err *why)
         return;
     }
     s->oldest = wal_look_oldest(res);
-    rc = wal_look_check(res, s->facts, s->options.publication, &err);
+    rc = wal_look_server(res, s->facts, &err);
+    if (rc == 0)
+        rc = check_publication(s, res, &err);
     if (rc == 0 && s->blocked != 0 && s->oldest <= s->blocked)
         rc = err_set(&err, ERR_UNAVAILABLE,
                      "transaction %" PRIu64 " is still open, which the last slot waited for until "

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "core/message.h"
+#include "postgres/pg_error.h"
 #include "postgres/pg_value.h"
 #include "postgres/pgoutput.h"
 
@@ -295,16 +296,36 @@ bool wal_source_flow(struct wal_source *w, bool flows)
     return true;
 }
 
+/* The server looks publications up as they were when what it decodes was written, so one that is
+ * made again helps what comes later alone. The same code says that the slot is gone. */
+static bool lacks_publication(const struct wal_source *w, const PGresult *res)
+{
+    const char *publication = w->options.slot.publication;
+    const char *text = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+
+    return w->options.slot.name[0] != '\0' && pg_error_is(res, "42704") && text != NULL &&
+           strstr(text, publication) != NULL &&
+           (strstr(w->options.slot.name, publication) == NULL ||
+            strstr(text, "publication") != NULL);
+}
+
 static void stream_ended(void *arg, const PGresult *res, const struct err *why)
 {
+    struct wal_source *w = arg;
     struct err err;
 
-    (void)res;
     if (why == NULL) {
         (void)err_set(&err, ERR_UNAVAILABLE, "the server ended the stream");
         why = &err;
+    } else if (lacks_publication(w, res)) {
+        (void)err_set(&err, ERR_CONFIG,
+                      "publication \"%s\" was dropped, and without it nothing that slot \"%s\" "
+                      "has kept can be read, though it be made again. %s",
+                      w->options.slot.publication, w->options.slot.name,
+                      named_slot_anew(w->facts, w->options.slot.name).text);
+        why = &err;
     }
-    lose(arg, why);
+    lose(w, why);
 }
 
 void wal_source_start(struct wal_source *w)

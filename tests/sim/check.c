@@ -41,6 +41,8 @@ void check_wake(struct sim *s, uint32_t index, uint32_t backstop)
     struct pipeline_view view;
     uint64_t held;
 
+    if (s->cfg.named) /* nothing waits for a notification: how far the stream is tells */
+        return;
     if (r == NULL || !r->alive || r->paused || r->ending || !s->srv.up || row->state != ROW_LIVE ||
         row->put_by != NOBODY || row->foreign || row->invalid ||
         row->committed_at + wake_limit(s, backstop != 0) != s->now)
@@ -67,9 +69,11 @@ void check_put(struct sim *s, struct relay *r, uint32_t index, uint32_t stream)
 {
     struct row *row = &s->srv.rows[index];
     int who = relay_index(s, r);
+    bool repeats;
 
     if (!row->committed)
         sim_fail(s, PHANTOM, "a row is put that never committed", index, row->seq, 0);
+    repeats = check_repeats(s, row, stream);
     row->stream = stream;
     if (s->srv.lease_owner != who) {
         if (!r->zombie)
@@ -81,23 +85,24 @@ void check_put(struct sim *s, struct relay *r, uint32_t index, uint32_t stream)
     }
     /* A restored row's column names another transaction than its own, so that a page may give what
      * the next one, or the stream, gives as well. */
-    if (row->put_by != NOBODY && !(row->foreign && stream != 0))
+    if (row->put_by != NOBODY && !(row->foreign && stream != 0) && !repeats)
         sim_fail(s, FEW, "a row is put again, and nothing has happened that explains it", index,
                  row->seq, row->put_by);
     row->put_by = (int8_t)who;
-    row->put_reported = false;
+    row->put_reported = row->certain = false;
     row->owner_gen = r->gen;
 }
 
-/* What is streamed comes in the order of the log, whoever wrote it. */
+/* What is streamed comes in the order of the log, whoever wrote it; what a named slot streams, by
+ * all of its streams together. */
 static void check_log_order(struct sim *s, uint32_t index)
 {
     const struct row *row = &s->srv.rows[index];
     uint32_t *place = &s->brk.stream_place[row->key];
 
-    if (row->waived || row->stream == 0)
+    if (!check_owed(s, index) || row->stream == 0)
         return;
-    if (s->brk.stream_of[row->key] == row->stream && row->place < *place)
+    if ((s->brk.stream_of[row->key] == row->stream || s->cfg.named) && row->place < *place)
         sim_fail(s, ORDER, "a row comes behind one of its key that is behind it in the log", index,
                  row->place, *place);
     s->brk.stream_of[row->key] = row->stream;
@@ -114,7 +119,8 @@ void check_append(struct sim *s, int who, uint32_t index, bool zombie)
     if (s->srv.lease_owner != who && s->srv.lease_owner != NOBODY && !zombie)
         sim_fail(s, OWNER, "a record is sent for a relay that owns the outbox no more", who,
                  s->srv.lease_owner, index);
-    if (row->persisted == 0 && row->order > 0 && !row->waived) {
+    /* One that was deleted before it was published may still come from an owner of before. */
+    if (row->persisted == 0 && row->order > 0 && check_owed(s, index)) {
         if (row->order < s->brk.first_order[row->key])
             sim_fail(s, ORDER, "a row comes behind a later one of its key", index, row->order,
                      s->brk.first_order[row->key]);
@@ -137,8 +143,9 @@ void check_passed(struct sim *s, struct relay *r, uint32_t index)
     const struct row *row = &s->srv.rows[index];
     uint64_t held;
 
-    if (row->state != ROW_LIVE || row->put_by != NOBODY || row->foreign || row->invalid ||
-        s->srv.lease_owner != relay_index(s, r) || r->lease.epoch != s->srv.lease_epoch ||
+    if ((row->state != ROW_LIVE && !s->cfg.named) || row->put_by != NOBODY || row->foreign ||
+        row->invalid || s->srv.lease_owner != relay_index(s, r) ||
+        r->lease.epoch != s->srv.lease_epoch ||
         pipeline_topic_state(r->p, key_topic(row->key), &held) != TOPIC_READY)
         return;
     sim_fail(s, LOSS, "the stream passes over a row that nobody has put", index, row->seq,
@@ -160,14 +167,16 @@ static void check_checkpoint(struct sim *s, struct relay *r, const struct pipeli
     if (lsn == r->stream.checkpoint)
         return;
     r->stream.checkpoint = lsn;
+    if (s->cfg.named)
+        check_stored(s, r, lsn);
     if (lsn > r->stream.told)
         sim_fail(s, POSITION, "it is beyond what was streamed", (int64_t)lsn,
                  (int64_t)r->stream.told, who);
     for (uint32_t i = 0; i < v->ntable; i++) {
         const struct row *row = &v->rows[v->table[i]];
 
-        if (row->put_by == who && row->owner_gen == r->gen && row->stream == r->stream.number &&
-            row->end <= lsn)
+        if (row->put_by == who && row->owner_gen == r->gen && row->end <= lsn && !row->foreign &&
+            (row->stream == r->stream.number || s->cfg.named))
             sim_fail(s, POSITION, "it is beyond a row that was not acknowledged", (int64_t)lsn,
                      v->table[i], (int64_t)row->end);
     }
@@ -194,13 +203,14 @@ void check_excuse(struct sim *s, struct relay *r, bool reported_too)
     int8_t who = (int8_t)relay_index(s, r);
     uint32_t n = 0;
 
-    for (uint32_t i = 0; i < v->ntable; i++) {
-        struct row *row = &v->rows[v->table[i]];
+    /* Of a named slot's events few have rows; those that are certain are held no more. */
+    for (uint32_t i = 0; i < (s->cfg.named ? v->nrows : v->ntable); i++) {
+        struct row *row = &v->rows[s->cfg.named ? i : v->table[i]];
 
         if (row->put_by != who || (!reported_too && row->put_reported))
             continue;
+        n += !row->certain;
         row->put_by = NOBODY;
-        n++;
     }
     if (n > s->cfg.options.window_events)
         sim_fail(s, FEW, "one fault, and more than a window may come twice", n,
@@ -284,8 +294,10 @@ bool check_rest(struct sim *s)
         return false;
     if (s->cfg.stream && (view.stream != STREAM_ON || pipeline_checkpoint(r->p) < s->calm_lsn))
         return false;
+    if (s->cfg.named && pipeline_checkpoint(r->p) < v->named.placed[v->places].end)
+        return false;
     for (uint32_t i = 0; i < v->nrows; i++)
-        if (v->rows[i].committed && !v->rows[i].waived && v->rows[i].persisted == 0)
+        if (check_owed(s, i) && v->rows[i].persisted == 0)
             sim_fail(s, LOSS, "all is at rest, and a committed row was never published", i,
                      v->rows[i].seq, v->rows[i].committed_at);
     s->totals.strays += view.strays;

@@ -45,7 +45,8 @@ static void preload(struct sim *s, uint32_t n)
     uint32_t first = v->nlog_rows;
 
     for (uint32_t i = 0; i < n; i++) {
-        uint32_t lot = sim_below(s, 3); /* 1: an xid that will be one of ours before long */
+        /* 1: an xid that will be one of ours before long */
+        uint32_t lot = s->cfg.named ? 2 * sim_below(s, 2) : sim_below(s, 3);
         struct row *row = &v->rows[v->nrows];
 
         *row = (struct row){
@@ -62,7 +63,7 @@ static void preload(struct sim *s, uint32_t n)
             .foreign = true,
         };
         row->order = row->key < KEYS_SERIAL ? ++v->key_order[row->key] : 0;
-        row->place = ++v->places;
+        named_place(s, v->nrows);
         world_table_add(s, v->nrows);
         v->log_rows[v->nlog_rows++] = v->nrows++;
     }
@@ -70,6 +71,23 @@ static void preload(struct sim *s, uint32_t n)
         s->foreign_made = true;
         world_wrote(s, LOG_COMMIT, 0, first, true);
     }
+}
+
+/* There the relay ends at a fail-over, with an explanation: events are lost where the slot did not
+ * come along, and an operator has to say what then. So there is none. */
+static void draw_named(struct sim *s, struct config *c)
+{
+    static const uint32_t percents[] = {0, 10, 40};
+    static const uint32_t unmade[] = {10, 10, 80};
+
+    c->options.named = true;
+    c->faults &= ~(1U << FAULT_FAIL_OVER);
+    c->message_pct = pick(s, percents, 3);
+    c->fleeting_pct = pick(s, percents, 3);
+    c->delete_pct = pick(s, percents, 3);
+    c->unmade_pct = pick(s, unmade, 3);
+    c->invalid_pm = sim_chance(s, 25) ? 2 : 0;
+    s->totals.named++;
 }
 
 /* In some of the episodes there is a stream. */
@@ -82,7 +100,8 @@ static void draw_stream(struct sim *s, struct config *c)
     static const uint32_t gaps[] = {300000, 1000000, 3000000};
 
     c->options.stream_sweep_interval_ms = 2000 + sim_below(s, 60000);
-    c->stream = sim_chance(s, 40);
+    c->named = sim_chance(s, 20);
+    c->stream = c->named || sim_chance(s, 40);
     if (!c->stream)
         return;
     c->sends_empty = sim_chance(s, 50);
@@ -94,6 +113,8 @@ static void draw_stream(struct sim *s, struct config *c)
     /* Each loss costs it a second or more: seldom enough that it comes to streaming. */
     if (c->fault_us > 0 && sim_chance(s, 60))
         c->fault_us = pick(s, gaps, 3);
+    if (c->named)
+        draw_named(s, c);
 }
 
 void faults_draw(struct sim *s)
@@ -204,7 +225,10 @@ static void on_kafka(struct sim *s, struct relay *r, enum fault f)
         sim_at(s, s->now + 50000 + sim_spread(s, 1000000), EV_HEAL, 0, 0, HEAL_TOPIC, topic);
         return;
     case FAULT_ROW_REFUSED:
-        if (s->srv.ntable > 0)
+        if (s->cfg.named && s->srv.nrows > 0 && sim_chance(s, 50)) /* one without a row, perhaps */
+            s->srv.rows[s->srv.nrows - 1 - sim_below(s, s->srv.nrows < 20 ? s->srv.nrows : 20)]
+                .bad = true;
+        else if (s->srv.ntable > 0)
             s->srv.rows[s->srv.table[sim_below(s, s->srv.ntable)]].bad = true;
         return;
     default:
@@ -315,12 +339,12 @@ void faults_calm(struct sim *s, bool calm)
     s->calm_since = s->now;
     s->calm_steps = 0;
     s->calm_lsn = s->srv.lsn;
-    if (s->cfg.stream)
+    if (s->cfg.stream && !s->cfg.named)
         sim_at(s, s->now + (calm ? 0 : sim_spread(s, s->cfg.want_us)), EV_WANT, 0, 0, 0, 0);
     if (!calm) {
         sim_at(s, s->now + sim_spread(s, s->cfg.fault_us), EV_FAULT, 0, 0, 0, 0);
         return;
     }
-    for (uint32_t i = 0; i < s->srv.ntable; i++)
-        s->srv.rows[s->srv.table[i]].bad = s->srv.rows[s->srv.table[i]].invalid = false;
+    for (uint32_t i = 0; i < s->srv.nrows; i++)
+        s->srv.rows[i].bad = s->srv.rows[i].invalid = false;
 }

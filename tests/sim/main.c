@@ -103,11 +103,15 @@ static int run_seed(const struct arguments *args, uint64_t seed)
            " duplicates, %" PRIu64 " faults, %" PRIu64 " reads, %" PRIu64 " acks, %" PRIu64
            " sleeps, %" PRIu64 " wake-ups, %" PRIu64 " strays, %" PRIu64 " slots (%" PRIu64
            " commits in the log, unseen), %" PRIu64 " streams, %" PRIu64 " rows streamed, %" PRIu64
-           " passed over, %" PRIu64 " cut, %.1f s\n",
+           " passed over, %" PRIu64 " cut, %" PRIu64 " episodes with a named slot (%" PRIu64
+           " events without a row, %" PRIu64 " deleted by their application, %" PRIu64
+           " streams resumed, %" PRIu64 " positions, %" PRIu64 " to repeat), %.1f s\n",
            seed, s->steps, s->totals.episodes, s->totals.events, s->totals.duplicates,
            s->totals.faults, s->totals.reads, s->totals.acks, s->totals.sleeps, s->totals.wakeups,
            s->totals.strays, s->totals.slots, s->totals.unseen, s->totals.streams,
-           s->totals.streamed, s->totals.passed, s->totals.cuts,
+           s->totals.streamed, s->totals.passed, s->totals.cuts, s->totals.named,
+           s->totals.messages, s->totals.taken, s->totals.resumed, s->totals.stored,
+           s->totals.repeated,
            (double)(t1.tv_sec - t0.tv_sec) + (double)(t1.tv_nsec - t0.tv_nsec) / 1e9);
     while (s->kept != NULL) {
         void **block = s->kept;

@@ -33,7 +33,20 @@
     X(STREAM_CUT, "stream-ignore-cut", "a streamed row that was cut is not offered again")         \
     X(LATE_START, "stream-late-start", "what commits just behind the slot is not streamed")        \
     X(END_FIRST, "stream-end-first", "a transaction's end is told before its rows")                \
-    X(ACK_BLIND, "ack-blind", "an acknowledgement that found fewer rows counts for all")
+    X(ACK_BLIND, "ack-blind", "an acknowledgement that found fewer rows counts for all")           \
+    X(LOSS_FORGOTTEN, "named-loss-forgotten", "a row that is held no more counts as done")         \
+    X(SKIP_HELD, "named-skip-held", "what is held does not count in the stream that repeats it")   \
+    X(HALF_TABLE, "named-half-table", "the stream flows before all of the table has been read")    \
+    X(STORE_EARLY, "named-store-early", "a position is stored before the table is done")           \
+    X(TABLE_ONCE, "named-table-once", "the table is read once, though no position was stored")     \
+    X(NEW_SNAPSHOT, "named-new-snapshot", "the table is read by a later snapshot than the slot's") \
+    X(UNFLUSHED, "named-unflushed", "a stored position is answered before it is flushed")          \
+    X(UNSETTLED, "named-unsettled", "the table is read before all that the slot sees is visible")  \
+    X(HALF_MADE, "named-half-made", "a slot without a recorded snapshot is used as it is")         \
+    X(START_RECEIVED, "named-start-received", "a stream begins behind what the last one brought")  \
+    X(CONFIRM_DONE, "named-confirm-done", "what is done is confirmed before it is stored")         \
+    X(PASS_AWAY, "named-pass-away", "an event whose topic is away is passed over")                 \
+    X(PASS_INVALID, "named-pass-invalid", "an event that is no record is passed over")
 
 enum mutation {
 #define X(name, text, what) MUTATION_##name,

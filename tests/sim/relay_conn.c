@@ -45,6 +45,8 @@ void conn_break(struct sim *s, struct relay *r, enum conn_kind kind, int64_t del
 
     if (!c->alive && !c->awaits)
         return;
+    if (kind == CONN_STREAM)
+        named_left(s, r);
     c->alive = false;
     c->gen++;
     r->healthy_since = INT64_MAX;
@@ -187,6 +189,8 @@ void conn_stream(struct sim *s, struct relay *r)
         if (s->mutation == MUTATION_TWO_READS)
             pipeline_read_end(r->p, sim_ms(s), 0, true);
     } else {
+        if (s->mutation == MUTATION_HALF_TABLE && s->cfg.named && page->next == 0)
+            pipeline_read_end(r->p, sim_ms(s), 0, true);
         for (uint32_t some = 1 + sim_below(s, 3); some > 0 && page->next < page->n; some--)
             relay_row(s, r, page->rows[page->next++]);
         if (page->next == page->n) {

@@ -99,10 +99,8 @@ void relay_stop(struct sim *s, int who)
 /* The event that was refused is put right by an operator. */
 static void operate(struct sim *s)
 {
-    for (uint32_t i = 0; i < s->srv.ntable; i++) {
-        s->srv.rows[s->srv.table[i]].bad = false;
-        s->srv.rows[s->srv.table[i]].invalid = false;
-    }
+    for (uint32_t i = 0; i < s->srv.nrows; i++)
+        s->srv.rows[i].bad = s->srv.rows[i].invalid = false;
 }
 
 void relay_end(struct sim *s, int who)
@@ -123,14 +121,15 @@ void relay_end(struct sim *s, int who)
 
 /* ---- the pipeline's actions ---- */
 
-static void send_ack(struct sim *s, struct relay *r, const struct ledger_batch *batch)
+static void send_ack(struct sim *s, struct relay *r, const struct ledger_batch *batch,
+                     uint64_t position)
 {
     uint32_t slot = 0;
     struct ack_request *q;
 
     while (slot < ACKS_MAX && r->acks[slot].used)
         slot++;
-    if (slot == ACKS_MAX || batch->n > ACK_ROWS_MAX || batch->n == 0)
+    if (slot == ACKS_MAX || batch->n > ACK_ROWS_MAX || (batch->n == 0 && position == 0))
         sim_fail(s, "5 bounded", "acknowledgements on their way, or rows in one", slot, batch->n,
                  0);
     q = &r->acks[slot];
@@ -139,12 +138,13 @@ static void send_ack(struct sim *s, struct relay *r, const struct ledger_batch *
                               .streamed = batch->streamed,
                               .number = batch->number,
                               .n = batch->n,
+                              .position = named_position(s, r, position),
                               .epoch = r->lease.epoch};
     for (uint32_t i = 0; i < batch->n; i++) {
         q->seqs[i] = batch->seqs[i];
         memcpy(&q->ids[i], batch->ids[i], sizeof q->ids[i]);
     }
-    sim_note(s, " ack", batch->number, batch->n, batch->strict);
+    sim_note(s, " ack", batch->number, batch->n, (int64_t)position);
     conn_ask(s, r, CONN_CONTROL, EV_SRV_ACK, slot);
 }
 
@@ -174,7 +174,7 @@ static void carry_out(struct sim *s, struct relay *r, const struct action *a)
         conn_ask(s, r, CONN_READ, EV_SRV_READ, 0);
         break;
     case ACTION_ACK:
-        send_ack(s, r, &a->ack);
+        send_ack(s, r, &a->ack, a->position);
         break;
     case ACTION_LOOKUP:
         look_up(s, r, a->topic);
@@ -185,10 +185,12 @@ static void carry_out(struct sim *s, struct relay *r, const struct action *a)
     case ACTION_STREAM_MAKE:
     case ACTION_STREAM_START:
     case ACTION_STREAM_DROP:
-        stream_action(s, r, a->kind);
+        stream_action(s, r, a);
         break;
     case ACTION_EXIT:
         sim_note(s, " exit", relay_index(s, r), 0, 0);
+        if (s->cfg.named)
+            named_exits(s, r);
         broker_discard(s, r);
         r->ending = true;
         sim_at(s, s->now + 20000, EV_END, relay_index(s, r), r->gen, 0, 0);
@@ -227,6 +229,8 @@ void relay_drive(struct sim *s, struct relay *r)
         return;
     if (stream_moves(s, r) && world_next(&s->srv, &r->slot) != NULL)
         stream_arm(s, r);
+    if (s->cfg.named)
+        named_confirm(s, r);
     if (r->lease.held)
         at = earlier(at, lease_deadline(&r->lease));
     if (r->conns[CONN_CONTROL].up && !lease_pending(&r->lease))
@@ -273,6 +277,7 @@ struct pipeline_row relay_read_row(const struct sim *s, uint32_t index)
                                        .bytes = row->bytes,
                                        .created_us = row->committed_at},
                               .xid = row->xid,
+                              .message = row->message,
                               .invalid = row->invalid};
 
     memcpy(in.item.id, &index, sizeof index);
@@ -309,7 +314,7 @@ void relay_report(struct sim *s, struct relay *r, uint64_t tag, uint32_t index, 
     if (what == DELIVERY_LOST && s->mutation == MUTATION_LOST_OK)
         what = DELIVERY_OK;
     sim_note(s, " reported", index, (int64_t)what, (int64_t)(tag >> 48));
-    (void)pipeline_report(r->p, sim_ms(s), tag, what, &item);
+    (void)named_report(s, r, tag, what, &item);
 }
 
 static void ack_reply(struct sim *s, struct relay *r, uint32_t slot)
@@ -319,6 +324,8 @@ static void ack_reply(struct sim *s, struct relay *r, uint32_t slot)
     struct err err;
 
     q->used = false;
+    if (q->result == ACK_DONE && s->cfg.named)
+        named_acked(s, r, q);
     if (q->result == ACK_DONE && q->streamed && q->partly && s->mutation != MUTATION_ACK_BLIND)
         (void)pipeline_acked_partly(r->p, sim_ms(s), q->number, &snapshot, &err);
     else
@@ -337,7 +344,10 @@ static void of_connection(struct sim *s, struct relay *r, const struct happening
             pipeline_notified(r->p, sim_ms(s));
         break;
     case EV_SLOT:
-        stream_slot(s, r, h->a == 1);
+        if (s->cfg.named)
+            named_answer(s, r, (enum slot_answer)h->a);
+        else
+            stream_slot(s, r, h->a == SLOT_MADE);
         break;
     case EV_WAL:
         stream_turn(s, r);

@@ -6,41 +6,49 @@
 #include <string.h>
 
 /* The slot goes with its connection. No answer is awaited. */
-static void hang_up(struct relay *r)
+static void hang_up(struct sim *s, struct relay *r)
 {
     struct conn *c = &r->conns[CONN_STREAM];
 
+    named_left(s, r);
     c->up = c->alive = c->awaits = false;
     c->gen++;
     r->slot = (struct slot){0};
     r->stream.armed = false;
 }
 
-void stream_action(struct sim *s, struct relay *r, enum action_kind what)
+void stream_action(struct sim *s, struct relay *r, const struct action *a)
 {
     const struct conn *c = &r->conns[CONN_STREAM];
 
-    sim_note(s, " stream action", relay_index(s, r), (int64_t)what, r->slot.state);
-    if (what == ACTION_STREAM_DROP) {
-        hang_up(r);
-    } else if (what == ACTION_STREAM_START) {
-        conn_ask(s, r, CONN_STREAM, EV_SRV_SLOT, SLOT_START);
+    sim_note(s, " stream action", relay_index(s, r), (int64_t)a->kind, r->slot.state);
+    if (a->kind == ACTION_STREAM_DROP) {
+        hang_up(s, r);
+    } else if (a->kind == ACTION_STREAM_START) {
         s->totals.streams++;
+        if (s->cfg.named)
+            named_start(s, r);
+        else
+            conn_ask(s, r, CONN_STREAM, EV_SRV_SLOT, SLOT_START);
     } else {
         if (c->up || c->awaits)
             sim_fail(s, "5 bounded", "a second slot while there is one", relay_index(s, r), 0, 0);
+        r->stream.done = a->position;
         conn_open(s, r, CONN_STREAM, sim_spread(s, 3000));
     }
 }
 
 void stream_up(struct sim *s, struct relay *r)
 {
-    conn_ask(s, r, CONN_STREAM, EV_SRV_SLOT, SLOT_MAKE);
+    if (s->cfg.named)
+        named_up(s, r);
+    else
+        conn_ask(s, r, CONN_STREAM, EV_SRV_SLOT, SLOT_MAKE);
 }
 
 void stream_lost(struct sim *s, struct relay *r)
 {
-    hang_up(r);
+    hang_up(s, r);
     pipeline_stream_lost(r->p, sim_ms(s));
 }
 
@@ -87,19 +95,35 @@ static void begin(struct sim *s, struct relay *r, const struct log_entry *e)
     }
 }
 
+/* The mistake of going on behind a row that was not taken. */
+static bool passed_over(const struct sim *s, const struct relay *r, uint32_t index, enum verdict v)
+{
+    uint64_t held;
+    enum topic_state topic = pipeline_topic_state(r->p, key_topic(s->srv.rows[index].key), &held);
+
+    if (v == VERDICT_INVALID)
+        return s->mutation == MUTATION_PASS_INVALID;
+    return s->mutation == MUTATION_STREAM_CUT ||
+           (s->mutation == MUTATION_PASS_AWAY && s->cfg.named &&
+            (topic == TOPIC_AWAY || topic == TOPIC_RETRYING));
+}
+
 /* False for a row that is to be offered again. */
 static bool row(struct sim *s, struct relay *r, uint32_t index)
 {
     struct pipeline_row in = relay_read_row(s, index);
     struct err err;
     uint64_t tag = 0;
-    enum verdict v = pipeline_stream_row(r->p, sim_ms(s), &in, &tag, &err);
+    enum verdict v;
 
+    if (named_overlooks(s, r, &in))
+        return true;
+    v = pipeline_stream_row(r->p, sim_ms(s), &in, &tag, &err);
     r->stream.held = false;
-    if (v == VERDICT_CUT) {
+    if (v == VERDICT_CUT || (v == VERDICT_INVALID && s->cfg.named)) {
         s->totals.cuts++;
-        r->stream.held = true;
-        return s->mutation == MUTATION_STREAM_CUT;
+        r->stream.held = !passed_over(s, r, index, v);
+        return !r->stream.held;
     }
     if (v == VERDICT_PUT) {
         s->totals.streamed++;

@@ -219,6 +219,9 @@ static void of_server(struct sim *s, const struct happening *h)
         if (h->gen != r->conns[CONN_CONTROL].gen || !r->conns[CONN_CONTROL].alive)
             return;
         world_ack(s, r, &r->acks[h->a]);
+        /* synchronous_commit: what is answered has been flushed. */
+        if (s->cfg.named && s->mutation != MUTATION_UNFLUSHED)
+            world_flushed(s);
         conn_answer(s, r, CONN_CONTROL, EV_ACK_REPLY, h->a);
         return;
     case EV_SRV_LEASE:
@@ -235,7 +238,7 @@ static void of_server(struct sim *s, const struct happening *h)
         return;
     case EV_SRV_SLOT:
         if (h->gen == r->conns[CONN_STREAM].gen && r->conns[CONN_STREAM].alive)
-            world_slot(s, r, (enum slot_ask)h->a);
+            world_slot(s, r, (enum slot_ask)(h->a & 255), h->a >> 8);
         return;
     case EV_LOCK_TIMEOUT:
         if (h->gen == r->conns[CONN_WAKE].gen && r->conns[CONN_WAKE].alive &&

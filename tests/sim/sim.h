@@ -11,6 +11,7 @@
 #include "core/lease.h"
 #include "core/pipeline.h"
 #include "mutations.h"
+#include "named.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -32,7 +33,6 @@
 #define LOG_ROWS_MAX ((size_t)EVENTS_MAX * 4)
 #define NOTES 400
 #define XIDS (1U << 16) /* so many of the last are remembered */
-#define SLOT_XIPS 40    /* more in progress, and a slot's snapshot cannot be exported */
 #define NOBODY (-1)
 
 /* ---- the queue of what happens ---- */
@@ -46,12 +46,12 @@ enum kind {
     EV_SRV_LOCK,   /* the wake-up lock is asked for */
     EV_SRV_UNLOCK, /* a: 1 cancels the wait, 0 gives the lock back */
     EV_LOCK_TIMEOUT,
-    EV_SRV_SLOT,    /* a: which slot_ask */
+    EV_SRV_SLOT,    /* a: which slot_ask, and above the low byte its position */
     EV_STREAM,      /* the next message of the reading connection reaches the relay */
     EV_ACK_REPLY,   /* a: request's slot */
     EV_LEASE_REPLY, /* a: granted epoch, 0: refused */
     EV_LOCK_REPLY,  /* a: 1 granted, 0 timed out */
-    EV_SLOT,        /* a: 1 the slot stands, 0 it could not be made */
+    EV_SLOT,        /* a: which slot_answer */
     EV_WAL,         /* the next messages of the stream reach the relay */
     EV_PROVED,      /* a notification's round trip worked */
     EV_CONN_UP,     /* a: which connection */
@@ -105,6 +105,7 @@ enum row_state {
 struct row {
     int64_t seq;
     uint64_t xid; /* as its column says */
+    uint64_t txn; /* that wrote it, once that is in the log */
     int64_t committed_at;
     uint32_t bytes;
     uint32_t order;     /* of its key's commits; 0: no order is promised */
@@ -123,6 +124,10 @@ struct row {
     bool foreign;   /* its xid means nothing to the snapshot difference */
     bool bad;       /* the broker refuses it */
     bool invalid;   /* it cannot become a record */
+    bool message;   /* a logical message */
+    bool tableless; /* that, or deleted by the transaction that wrote it */
+    bool taken;     /* its application has deleted it since; with a named slot it is owed still */
+    bool certain;   /* the relay that put it last knows that it is acknowledged */
 };
 
 struct txn {
@@ -147,6 +152,7 @@ struct log_entry {
     int lease_owner; /* before */
     uint64_t lease_epoch;
     int64_t lease_until;
+    struct lease_slot lease_slot;
 };
 
 struct server {
@@ -180,17 +186,24 @@ struct server {
     uint32_t lock_waiters;
     uint64_t lock_asks[RELAYS];
     bool quiet;
+    uint32_t messages;
+    struct named named;
 };
 
-/* A temporary slot, as the server knows it: it lives as long as its connection. */
+/* A temporary slot, as the server knows it: it lives as long as its connection. Of a named one this
+ * is the conversation about it, and its walsender. */
 enum slot_state { SLOT_NONE, SLOT_MAKING, SLOT_STANDS, SLOT_STREAMS };
-enum slot_ask { SLOT_MAKE, SLOT_LOOK, SLOT_START };
 
 struct slot {
     enum slot_state state;
-    uint32_t waits; /* a bit for each writer that was running when it was asked for */
-    uint32_t next;  /* the entry to stream next, counted from the log's beginning */
-    char snapshot[64 + SLOT_XIPS * 24]; /* the exported one */
+    uint32_t waits;           /* a bit for each writer that was running when it was asked for */
+    uint32_t next;            /* the entry to stream next, counted from the log's beginning */
+    char snapshot[SLOT_TEXT]; /* the exported one */
+    bool sender;              /* named: a walsender is connected */
+    enum slot_ask asked;      /* named: on its way to the server, if it is one that writes */
+    bool table;               /* named: as the lease says */
+    uint32_t made;
+    uint64_t lsn, epoch;
 };
 
 /* What the relay knows of its stream. */
@@ -202,6 +215,9 @@ struct stream {
     uint64_t passed;     /* all up to here was offered to the pipeline */
     uint64_t told;       /* the highest position that the pipeline was told */
     uint64_t checkpoint; /* what it said last */
+    uint64_t done;       /* named: the pipeline knows that all before it is done */
+    uint64_t start;      /* named: where it begins */
+    uint64_t confirmed;
     int64_t stalled_until;
     uint32_t forget; /* transactions, by a mutation */
 };
@@ -220,9 +236,11 @@ struct ack_request {
     uint32_t number, n;
     uint64_t epoch;
     enum ack_result result;
+    uint64_t position; /* to be stored with it; 0: none */
     int64_t seqs[ACK_ROWS_MAX];
     uint32_t ids[ACK_ROWS_MAX];
-    bool partly; /* it found fewer rows than it named, under this snapshot */
+    bool early[ACK_ROWS_MAX]; /* its commit was not visible yet */
+    bool partly;              /* it found fewer rows than it named, under this snapshot */
     char snapshot[64 + WRITERS * 24];
 };
 
@@ -316,17 +334,21 @@ struct config {
     uint32_t backlog_max;
     uint32_t preload;
     bool stream;
-    bool eager;         /* rows are offered without asking whether they flow */
-    bool sends_empty;   /* transactions without rows are streamed too, as before PostgreSQL 15 */
-    uint32_t wait_pct;  /* commits that wait for a standby */
-    int64_t standby_us; /* so long, about */
-    int64_t want_us;    /* between changes of mind about streaming */
-    uint32_t wal_keep;  /* a slot that is so many entries behind is lost */
+    bool named;
+    uint32_t message_pct, fleeting_pct, delete_pct; /* named: of the events */
+    uint32_t unmade_pct; /* named: slots whose snapshot is not recorded in the end */
+    bool eager;          /* rows are offered without asking whether they flow */
+    bool sends_empty;    /* transactions without rows are streamed too, as before PostgreSQL 15 */
+    uint32_t wait_pct;   /* commits that wait for a standby */
+    int64_t standby_us;  /* so long, about */
+    int64_t want_us;     /* between changes of mind about streaming */
+    uint32_t wal_keep;   /* a slot that is so many entries behind is lost */
 };
 
 struct totals {
     uint64_t events, duplicates, reads, acks, faults, sleeps, episodes, wakeups, strays;
     uint64_t slots, streams, streamed, passed, cuts, unseen;
+    uint64_t named, messages, taken, resumed, stored, repeated;
 };
 
 struct sim {
@@ -391,7 +413,7 @@ void world_flush(struct sim *s);
 void world_flushed(struct sim *s);
 /* A transaction is no longer running: slots that are being made may have waited for it. */
 void world_slot_ended(struct sim *s, int writer);
-void world_slot(struct sim *s, struct relay *r, enum slot_ask ask);
+void world_slot(struct sim *s, struct relay *r, enum slot_ask ask, uint64_t lsn);
 /* The next entry of the log for this slot, NULL when there is none that was written out. */
 const struct log_entry *world_next(const struct server *v, const struct slot *slot);
 /* Up to where the log was written out. */
@@ -400,6 +422,8 @@ void world_table_add(struct sim *s, uint32_t row);
 void world_table_remove(struct sim *s, uint32_t row);
 uint32_t world_lower(const struct server *v, int64_t seq);
 bool world_idle(const struct sim *s);
+/* pg_current_snapshot() */
+void world_snapshot(const struct server *v, char *text);
 char *world_print_snapshot(char *text, uint64_t xmax, const uint64_t *xip, uint32_t n);
 /* Requests, as the server carries them out. */
 void world_read(struct sim *s, struct relay *r);
@@ -463,7 +487,7 @@ void relay_handle(struct sim *s, struct relay *r, const struct happening *h);
 int relay_index(const struct sim *s, const struct relay *r);
 
 /* ---- relay_stream.c: the same for the stream ---- */
-void stream_action(struct sim *s, struct relay *r, enum action_kind what);
+void stream_action(struct sim *s, struct relay *r, const struct action *a);
 /* The connection for it is there, or is gone. */
 void stream_up(struct sim *s, struct relay *r);
 void stream_lost(struct sim *s, struct relay *r);

@@ -28,10 +28,12 @@ void world_init(struct sim *s)
         v->key_txn[k] = NOBODY;
     v->lease_owner = NOBODY;
     v->lock_holder = NOBODY;
+    named_init(s);
 }
 
 void world_free(struct sim *s)
 {
+    named_free(s);
     free(s->srv.rows);
     free(s->srv.table);
     free(s->srv.log);
@@ -143,6 +145,23 @@ static void trigger(struct sim *s, struct txn *t)
         t->notifies = true;
 }
 
+/* Some events of a named slot have no row, or none that anybody ever sees. */
+static void without_row(struct sim *s, struct row *row)
+{
+    struct server *v = &s->srv;
+
+    row->message = sim_chance(s, s->cfg.message_pct);
+    row->tableless = row->message || sim_chance(s, s->cfg.fleeting_pct);
+    if (!row->tableless)
+        return;
+    row->state = ROW_GONE;
+    s->totals.messages++;
+    if (row->message) {
+        row->seq = INT64_MIN + 1 + (int64_t)v->messages++; /* for its place in the log */
+        v->next_seq--;
+    }
+}
+
 static void insert_one(struct sim *s, int slot)
 {
     struct server *v = &s->srv;
@@ -153,8 +172,12 @@ static void insert_one(struct sim *s, int slot)
         t->xid = world_xid(v);
     row = new_row(s, choose_key(s, slot), t->xid);
     t->rows[t->n++] = row;
-    world_table_add(s, row);
-    trigger(s, t);
+    if (s->cfg.named)
+        without_row(s, &v->rows[row]);
+    if (!v->rows[row].tableless)
+        world_table_add(s, row);
+    if (!v->rows[row].message)
+        trigger(s, t);
     sim_note(s, " insert", row, v->rows[row].seq, (int64_t)t->xid);
 }
 
@@ -170,7 +193,8 @@ static void log_commit(struct sim *s, int slot, bool sync)
         struct row *row = &v->rows[t->rows[i]];
 
         row->committed = true;
-        row->place = ++v->places;
+        row->txn = t->xid;
+        named_place(s, t->rows[i]);
         if (row->key < KEYS_SERIAL)
             row->order = ++v->key_order[row->key];
         v->log_rows[v->nlog_rows++] = t->rows[i];
@@ -191,7 +215,9 @@ static void end_txn(struct sim *s, int slot, bool commit, bool crashed)
     for (uint32_t i = 0; i < t->n; i++) {
         struct row *row = &v->rows[t->rows[i]];
 
-        if (commit) {
+        if (row->tableless) {
+            row->committed_at = s->now;
+        } else if (commit) {
             row->state = ROW_LIVE;
             row->committed_at = s->now;
         } else {
@@ -226,10 +252,12 @@ static void begin(struct sim *s, int slot)
     struct txn *t = &v->txns[slot];
 
     if (s->calm || v->quiet || v->ntable > s->cfg.backlog_max || v->truncate_waits ||
-        v->nrows + WRITERS * TXN_ROWS_MAX >= EVENTS_MAX) {
+        named_full(v) || v->nrows + WRITERS * TXN_ROWS_MAX >= EVENTS_MAX) {
         sim_at(s, s->now + 20000 + sim_spread(s, 30000), EV_WRITER, slot, 0, 0, 0);
         return;
     }
+    if (s->cfg.named && sim_chance(s, s->cfg.delete_pct))
+        named_delete(s);
     *t = (struct txn){.open = true};
     t->planned = (uint16_t)(1 + sim_below(s, sim_chance(s, s->cfg.bulk_pct) ? TXN_ROWS_MAX : 4));
     t->slow = sim_chance(s, s->cfg.slow_pct);
@@ -315,7 +343,8 @@ void world_truncate(struct sim *s, bool restart)
         struct row *row = &v->rows[v->table[i]];
 
         row->state = ROW_GONE;
-        row->waived = true;
+        row->waived = !s->cfg.named; /* what is in the log is streamed all the same */
+        row->taken = s->cfg.named;
         v->log_rows[v->nlog_rows++] = v->table[i];
     }
     v->ntable = 0;
@@ -325,6 +354,31 @@ void world_truncate(struct sim *s, bool restart)
     world_wrote(s, LOG_DELETE, v->last_ended, first, true);
     v->log[v->nlog - 1].truncate = true;
     sim_note(s, " truncated", n, restart, (int64_t)v->lease_epoch);
+}
+
+/*
+ * Of long ago, or that the next transactions will have. Not the latter for a named slot: a row from
+ * before it with the id of one that ends between its snapshot and the reading of the table looks as
+ * if it were that one's, which the slot brings.
+ */
+static uint64_t foreign_xid(struct sim *s, uint32_t lot)
+{
+    const struct server *v = &s->srv;
+    uint32_t some = sim_below(s, 100000);
+
+    if (s->cfg.named)
+        return lot == 0 ? v->next_xid + 100000 + some : 3 + some % 600;
+    return lot == 0   ? v->next_xid + 1 + some
+           : lot == 1 ? 3 + some % 600
+                      : v->next_xid - 1 - some % 4;
+}
+
+/* Whether the same event may be inserted once more. While its acknowledgement is on its way it is
+ * done already for a relay that the new row comes to by a named slot, and no sweep looks for it. */
+static bool may_return(const struct sim *s, const struct row *row)
+{
+    return row->state == ROW_GONE && row->committed && !row->waived && !row->tableless &&
+           row->persisted > 0 && (!s->cfg.named || row->certain);
 }
 
 /* Rows that carry an xid from elsewhere, or from long ago, appear. */
@@ -340,14 +394,11 @@ void world_restore(struct sim *s)
     s->foreign_made = true;
     for (uint32_t i = 0; i < n; i++) {
         uint32_t lot = sim_below(s, 4);
-        uint64_t xid = lot == 0   ? v->next_xid + 1 + sim_below(s, 100000)
-                       : lot == 1 ? 3 + sim_below(s, 600)
-                                  : v->next_xid - 1 - sim_below(s, 4);
+        uint64_t xid = foreign_xid(s, lot);
         uint32_t row = old;
         uint32_t at;
 
-        if (lot != 3 || old >= v->nrows || v->rows[old].state != ROW_GONE ||
-            !v->rows[old].committed || v->rows[old].waived || v->rows[old].persisted == 0) {
+        if (lot != 3 || old >= v->nrows || !may_return(s, &v->rows[old])) {
             row = new_row(s, KEYS_SERIAL + sim_below(s, KEYS - KEYS_SERIAL), xid);
             v->rows[row].invalid = false;
         } else { /* one that was deleted is inserted again as it was */
@@ -356,17 +407,20 @@ void world_restore(struct sim *s)
                 (at < v->ntable && v->rows[v->table[at]].seq == v->rows[row].seq))
                 continue;
             v->rows[row].put_by = NOBODY;
+            v->rows[row].taken = false;
         }
         v->rows[row].foreign = true;
         v->rows[row].state = ROW_LIVE;
         v->rows[row].committed = true;
         v->rows[row].committed_at = s->now;
-        v->rows[row].place = ++v->places;
+        named_place(s, row);
         world_table_add(s, row);
         v->log_rows[v->nlog_rows++] = row;
         sim_note(s, " restored", row, v->rows[row].seq, (int64_t)v->rows[row].xid);
     }
     v->last_ended = world_xid(v);
+    for (uint32_t i = first; i < v->nlog_rows; i++)
+        v->rows[v->log_rows[i]].txn = v->last_ended;
     world_wrote(s, LOG_COMMIT, v->last_ended, first, true);
 }
 
@@ -378,19 +432,22 @@ static void undo(struct sim *s, const struct log_entry *e)
         uint32_t index = v->log_rows[e->first + i];
         struct row *row = &v->rows[index];
 
-        row->put_by = NOBODY; /* what was said of it says nothing any more */
+        if (!s->cfg.named)
+            row->put_by = NOBODY; /* what was said of it says nothing any more */
         if (e->kind == LOG_DELETE) {
             row->state = ROW_LIVE;
-            row->waived = false;
-            if (e->truncate)
+            if (e->truncate || (row->taken && row->end <= v->named.begins))
                 row->order = 0; /* later ones of its key have gone out meanwhile */
+            row->waived = row->taken = false;
             world_table_add(s, index);
         } else if (e->kind == LOG_COMMIT) {
-            world_table_remove(s, index);
+            if (!row->tableless)
+                world_table_remove(s, index);
             row->state = ROW_GONE;
             row->waived = true;
         }
     }
+    v->named.lease = e->lease_slot;
     if (e->kind == LOG_LEASE) {
         v->lease_owner = e->lease_owner;
         v->lease_epoch = e->lease_epoch;
@@ -398,6 +455,15 @@ static void undo(struct sim *s, const struct log_entry *e)
     }
     v->xids[e->xid % XIDS] = false;
     v->nlog_rows = e->first;
+}
+
+static void outlives(struct server *v, const struct txn *t)
+{
+    if (t->xid >= v->next_xid)
+        v->next_xid = t->xid + 1;
+    for (uint32_t i = 0; i < t->n; i++)
+        if (v->rows[t->rows[i]].seq >= v->next_seq)
+            v->next_seq = v->rows[t->rows[i]].seq + 1;
 }
 
 void world_crash(struct sim *s, bool failover)
@@ -418,16 +484,17 @@ void world_crash(struct sim *s, bool failover)
         v->next_xid = v->log[v->nlog - 1].next_xid;
         v->lsn = v->log[v->nlog - 1].end;
     }
-    for (uint32_t i = 0; i < v->ntable; i++) /* prepared ones survive */
+    for (uint32_t i = 0; i < v->ntable; i++)
         if (v->rows[v->table[i]].seq >= v->next_seq)
             v->next_seq = v->rows[v->table[i]].seq + 1;
-    for (int i = 0; i < WRITERS; i++)
-        if (v->txns[i].open && v->txns[i].xid >= v->next_xid)
-            v->next_xid = v->txns[i].xid + 1;
+    for (int i = 0; i < WRITERS; i++) /* prepared ones survive */
+        if (v->txns[i].open)
+            outlives(v, &v->txns[i]);
     v->last_ended = v->last_logged = v->next_xid - 1;
     v->truncate_waits = false;
     v->lock_holder = NOBODY;
     v->lock_waiters = 0;
+    named_crash(s);
     if (failover)
         v->identity++;
     v->up = false;

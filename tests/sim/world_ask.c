@@ -46,8 +46,7 @@ char *world_print_snapshot(char *text, uint64_t xmax, const uint64_t *xip, uint3
     return text;
 }
 
-/* pg_current_snapshot() */
-static void snapshot(const struct server *v, char *text)
+void world_snapshot(const struct server *v, char *text)
 {
     uint64_t xip[WRITERS];
     uint32_t n = 0;
@@ -121,7 +120,7 @@ void world_read(struct sim *s, struct relay *r)
     if (q->limit > PAGE_MAX || q->limit == 0)
         sim_fail(s, "5 bounded", "a page's limit", q->limit, 0, 0);
     if (q->opens) {
-        snapshot(v, page->snapshot);
+        world_snapshot(v, page->snapshot);
         for (uint32_t i = v->ntable; i > 0 && !page->has_max; i--) {
             page->has_max = visible(s, &v->rows[v->table[i - 1]]);
             page->max_seq = v->rows[v->table[i - 1]].seq;
@@ -159,7 +158,7 @@ void world_ack(struct sim *s, struct relay *r, struct ack_request *q)
         q->result = ACK_VOID;
         return;
     }
-    snapshot(v, q->snapshot);
+    world_snapshot(v, q->snapshot);
     for (uint32_t i = 0; i < q->n; i++) {
         uint32_t at = world_lower(v, q->seqs[i]);
         uint32_t index;
@@ -177,8 +176,15 @@ void world_ack(struct sim *s, struct relay *r, struct ack_request *q)
         v->log_rows[v->nlog_rows++] = index;
     }
     q->partly = v->nlog_rows - first < q->n;
+    for (uint32_t i = 0; q->streamed && q->partly && i < q->n; i++) {
+        const struct row *row = &v->rows[q->ids[i]];
+
+        q->early[i] = row->stream != 0 && !row->message && !ended(v, row->txn);
+    }
     v->last_ended = world_xid(v);
     world_wrote(s, LOG_DELETE, v->last_ended, first, false);
+    if (q->position != 0)
+        named_store(s, q->position);
     q->result = ACK_DONE;
     s->totals.acks++;
 }

@@ -1,4 +1,4 @@
-/* The imagined PostgreSQL, third part: its log, and the temporary slots that stream it. */
+/* The imagined PostgreSQL, third part: its log, and the slots that stream it. */
 #include "sim.h"
 
 #include <string.h>
@@ -35,6 +35,9 @@ static void log_trim(struct sim *s)
             keep = v->log_base + v->nlog - slot->next;
     }
     drop = v->nlog > keep ? v->nlog - keep : 0;
+    for (uint32_t i = 0; i < drop; i++)
+        if (v->log[i].end > named_holds(v))
+            drop = i;
     if (drop == 0)
         return;
     rows = v->log[drop].first;
@@ -78,19 +81,25 @@ void world_wrote(struct sim *s, enum log_kind kind, uint64_t xid, uint32_t first
         .lease_owner = v->lease_owner,
         .lease_epoch = v->lease_epoch,
         .lease_until = v->lease_until,
+        .lease_slot = v->named.lease,
     };
-    for (uint32_t i = first; kind == LOG_COMMIT && i < v->nlog_rows; i++)
-        v->rows[v->log_rows[i]].end = v->lsn;
+    for (uint32_t i = first; kind == LOG_COMMIT && i < v->nlog_rows; i++) {
+        struct row *row = &v->rows[v->log_rows[i]];
+
+        row->end = v->named.placed[row->place].end = v->lsn;
+    }
     v->xids[xid % XIDS] = xid != 0;
     if (xid > v->last_logged)
         v->last_logged = xid;
     if (sync)
         world_flushed(s);
-    if (s->cfg.stream)
+    if (s->cfg.stream && !s->cfg.named)
         lose_slots(s);
     if (v->nlog + 1 >= LOG_MAX || v->nlog_rows + EVENTS_MAX >= LOG_ROWS_MAX) {
         world_flushed(s);
         log_trim(s);
+        if (v->nlog + 1 >= LOG_MAX)
+            sim_fail(s, "the simulation itself", "its log is full", v->nlog, 0, 0);
     }
 }
 
@@ -105,6 +114,8 @@ void world_flushed(struct sim *s)
 void world_flush(struct sim *s)
 {
     world_flushed(s);
+    if (s->cfg.named && sim_chance(s, 20))
+        named_checkpoint(s);
     sim_at(s, s->now + 1 + sim_spread(s, 300000), EV_FLUSH, 0, 0, 0, 0);
 }
 
@@ -182,7 +193,7 @@ static void stand(struct sim *s, struct relay *r)
     }
     if ((troubled && sim_chance(s, 5)) || !export(v, r->slot.snapshot)) {
         r->slot.state = SLOT_NONE;
-        conn_answer(s, r, CONN_STREAM, EV_SLOT, 0);
+        conn_answer(s, r, CONN_STREAM, EV_SLOT, SLOT_REFUSED);
         return;
     }
     for (int i = 0; i < WRITERS; i++)
@@ -190,19 +201,25 @@ static void stand(struct sim *s, struct relay *r)
     r->slot.state = SLOT_STANDS;
     r->slot.next = v->log_base + v->nlog;
     world_flushed(s);
+    if (s->cfg.named)
+        named_stands(s, r);
     s->totals.slots++;
     sim_note(s, " slot", relay_index(s, r), (int64_t)v->lsn, r->slot.next);
-    conn_answer(s, r, CONN_STREAM, EV_SLOT, 1);
+    conn_answer(s, r, CONN_STREAM, EV_SLOT, SLOT_MADE);
 }
 
-void world_slot(struct sim *s, struct relay *r, enum slot_ask ask)
+void world_slot(struct sim *s, struct relay *r, enum slot_ask ask, uint64_t lsn)
 {
     const struct server *v = &s->srv;
     struct slot *slot = &r->slot;
 
+    if (s->cfg.named && ask != SLOT_LOOK && (ask != SLOT_MAKE || named_taken(s, r))) {
+        named_slot(s, r, ask, lsn);
+        return;
+    }
     switch (ask) {
     case SLOT_MAKE:
-        *slot = (struct slot){.state = SLOT_MAKING};
+        slot->state = SLOT_MAKING;
         for (int i = 0; i < WRITERS; i++)
             if (v->txns[i].open && v->txns[i].xid != 0 && !v->txns[i].logged)
                 slot->waits |= 1U << i;
@@ -219,6 +236,8 @@ void world_slot(struct sim *s, struct relay *r, enum slot_ask ask)
                      relay_index(s, r), slot->state, 0);
         slot->state = SLOT_STREAMS;
         stream_arm(s, r);
+        break;
+    default:
         break;
     }
 }

@@ -111,6 +111,101 @@ static void rows_of_an_older_stream_move_nothing(void **state)
     checkpoint_free(&c);
 }
 
+/* Without a row being done it may leave all the same; where nothing else brings it again that
+ * counts for ever. */
+static void a_lost_row_stops_a_strict_one(void **state)
+{
+    struct checkpoint c = {.strict = true};
+    uint64_t first;
+    uint64_t second;
+
+    (void)state;
+    first = enter(&c);
+    checkpoint_end(&c, 100);
+    second = enter(&c);
+    (void)enter(&c);
+    checkpoint_end(&c, 200);
+    checkpoint_leave(&c, first);
+    assert_int_equal(c.lsn, 100);
+    checkpoint_lose(&c, 0); /* of none of these */
+    checkpoint_lose(&c, first);
+    assert_false(c.lost);
+    checkpoint_lose(&c, second);
+    assert_true(c.lost);
+    assert_true(checkpoint_has(&c, second));
+    checkpoint_leave(&c, second); /* its other row */
+    checkpoint_end(&c, 300);
+    assert_int_equal(c.lsn, 100);
+    checkpoint_reset(&c);
+    assert_false(c.lost);
+    assert_true(c.strict); /* the owner's */
+    checkpoint_lose(&c, second);
+    assert_false(c.lost);
+    checkpoint_end(&c, 400);
+    assert_int_equal(c.lsn, 400);
+    checkpoint_free(&c);
+}
+
+static void a_lost_row_leaves_one_that_is_not_strict(void **state)
+{
+    struct checkpoint c = {0};
+    uint64_t tx;
+
+    (void)state;
+    tx = enter(&c);
+    checkpoint_end(&c, 100);
+    checkpoint_lose(&c, tx); /* the table brings it again */
+    assert_false(c.lost);
+    assert_int_equal(c.lsn, 100);
+    checkpoint_free(&c);
+}
+
+/* What comes before the first transaction may have no rows either. */
+static void one_that_was_opened_holds_it(void **state)
+{
+    struct checkpoint c = {.strict = true};
+    struct err err;
+    uint64_t tx;
+
+    (void)state;
+    assert_int_equal(checkpoint_open(&c, &err), 0);
+    assert_int_equal(checkpoint_open(&c, &err), 0);
+    assert_int_equal(c.next - c.first, 1);
+    assert_int_equal(c.lsn, 0);
+    tx = enter(&c);
+    assert_int_equal(tx, c.first);
+    checkpoint_leave(&c, tx);
+    assert_int_equal(c.lsn, 0);
+    checkpoint_end(&c, 100);
+    assert_int_equal(c.lsn, 100);
+    checkpoint_reset(&c);
+    assert_int_equal(checkpoint_open(&c, &err), 0);
+    checkpoint_end(&c, 200);
+    assert_int_equal(c.lsn, 200);
+    checkpoint_free(&c);
+}
+
+/* An idle server's log moves the one, what is done the other. */
+static void what_was_reached_is_of_transactions(void **state)
+{
+    struct checkpoint c = {0};
+    uint64_t tx;
+
+    (void)state;
+    checkpoint_end(&c, 100);
+    assert_int_equal(c.reached, 0);
+    tx = enter(&c);
+    checkpoint_end(&c, 200);
+    assert_int_equal(checkpoint_end_of(&c, tx), 200);
+    checkpoint_leave(&c, tx);
+    assert_int_equal(checkpoint_end_of(&c, tx), 0);
+    assert_int_equal(c.reached, 200);
+    checkpoint_end(&c, 300);
+    assert_int_equal(c.lsn, 300);
+    assert_int_equal(c.reached, 200);
+    checkpoint_free(&c);
+}
+
 /* ---- the oracle ---- */
 
 struct naive {
@@ -212,6 +307,10 @@ int main(void)
         cmocka_unit_test(one_that_has_not_ended_holds_it),
         cmocka_unit_test(an_idle_server_moves_it),
         cmocka_unit_test(rows_of_an_older_stream_move_nothing),
+        cmocka_unit_test(a_lost_row_stops_a_strict_one),
+        cmocka_unit_test(a_lost_row_leaves_one_that_is_not_strict),
+        cmocka_unit_test(one_that_was_opened_holds_it),
+        cmocka_unit_test(what_was_reached_is_of_transactions),
         cmocka_unit_test(random_streams_match_the_oracle),
     };
 

@@ -94,8 +94,7 @@ static void test_refused(void **state)
 {
     (void)state;
     refuse(ARGS("chekc"), ERR_USAGE, "\"chekc\" is no command, did you mean check?");
-    refuse(ARGS("dead"), ERR_USAGE,
-           "dead: a command is missing: list, show, retry or discard");
+    refuse(ARGS("dead"), ERR_USAGE, "dead: a command is missing: list, show, retry or discard");
     refuse(ARGS("dead", "retry"), ERR_USAGE,
            "dead retry: which? An id, --key, --topic, --error (a part of it) or --all");
     refuse(ARGS("dead", "show", "4711"), ERR_USAGE,

@@ -299,6 +299,35 @@ static void strays_are_what_no_difference_brings(void **state)
     cursor_free(&c);
 }
 
+/* Another place's snapshot bounds it, which its caller knows. */
+static void a_start_that_was_given_its_snapshot_does_not_open(void **state)
+{
+    struct cursor c = {0};
+    struct read_request q;
+
+    (void)state;
+    cursor_start_over(&c);
+    header(&c, "10:20:12", 100);
+    assert_true(cursor_page_end(&c, true));
+    cursor_start_given(&c);
+    for (int again = 0; again < 2; again++) {
+        cursor_next(&c, 5, &q);
+        assert_int_equal(q.kind, READ_START);
+        assert_false(q.opens);
+        assert_true(q.after == INT64_MIN);
+        assert_true(q.upto == INT64_MAX);
+        cursor_advance(&c, 7);
+        assert_false(cursor_page_end(&c, false));
+        cursor_next(&c, 5, &q);
+        assert_false(q.opens);
+        assert_int_equal(q.after, 7);
+        assert_true(q.upto == INT64_MAX);
+        cursor_start_given(&c);
+    }
+    assert_true(cursor_page_end(&c, true));
+    cursor_free(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -307,6 +336,7 @@ int main(void)
         cmocka_unit_test(a_page_without_its_header_is_asked_for_again),
         cmocka_unit_test(many_late_rows_are_walked_by_seq),
         cmocka_unit_test(strays_are_what_no_difference_brings),
+        cmocka_unit_test(a_start_that_was_given_its_snapshot_does_not_open),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

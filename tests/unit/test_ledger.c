@@ -349,59 +349,12 @@ static void one_event_of_any_size_fits_an_empty_window(void **state)
     ledger_free(l);
 }
 
-/* A streamed row may not be visible to the statement that should have deleted it. */
-static void only_streamed_rows_that_were_not_seen_are_kept(void **state)
-{
-    struct checkpoint c = {0};
-    struct snapshot seen = {0};
-    struct ledger_batch batch;
-    struct ledger *l;
-    struct err err;
-    uint32_t kept;
-    uint64_t tags[4];
-
-    (void)state;
-    assert_int_equal(ledger_new(&l, 8, 100, &err), 0);
-    ledger_watch(l, &c);
-    assert_int_equal(snapshot_parse(&seen, "20:25:20", 8, &err), 0);
-    for (int i = 0; i < 4; i++) { /* from the table; of 20, which waits; of 21; of 25 */
-        static const uint64_t xids[] = {0, 20, 21, 25};
-        struct ledger_item item = {.seq = i + 1, .bytes = 1, .xid = xids[i]};
-
-        if (i > 0)
-            assert_int_equal(checkpoint_enter(&c, &item.tx, &err), 0);
-        checkpoint_end(&c, 100 * (uint64_t)(i + 1));
-        tags[i] = ledger_admit(l, 1, &item);
-        ledger_deliver(l, tags[i]);
-    }
-    assert_true(ledger_take(l, 1, 1, &batch));
-    assert_false(batch.streamed);
-    assert_int_equal(ledger_acked_seen(l, 1, false, &seen, &kept), 1);
-    assert_int_equal(kept, 0);
-    assert_true(ledger_take(l, 2, 8, &batch));
-    assert_true(batch.streamed);
-    assert_int_equal(batch.n, 3);
-    assert_int_equal(ledger_acked_seen(l, 2, false, &seen, &kept), 1);
-    assert_int_equal(kept, 2);
-    assert_int_equal(ledger_state(l, tags[1]), ENTRY_DELIVERED);
-    assert_int_equal(ledger_state(l, tags[2]), ENTRY_FREE);
-    assert_int_equal(c.lsn, 100);
-    assert_true(ledger_take(l, 3, 8, &batch));
-    assert_int_equal(batch.n, 2);
-    assert_int_equal(ledger_acked(l, 3, true), 2);
-    assert_int_equal(c.lsn, 400);
-    ledger_free(l);
-    checkpoint_free(&c);
-    snapshot_free(&seen);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_operations_match_the_oracle),
         cmocka_unit_test(a_tag_of_a_slot_that_was_used_again_finds_nothing),
         cmocka_unit_test(one_event_of_any_size_fits_an_empty_window),
-        cmocka_unit_test(only_streamed_rows_that_were_not_seen_are_kept),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

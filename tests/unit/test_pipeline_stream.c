@@ -246,6 +246,25 @@ static void a_sweep_stops_it_for_its_own_round_only(void **state)
     (void)streamed(f, 6);
 }
 
+/* One may take longer than the time between two. */
+static void between_two_sweeps_it_has_its_turn(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t tag;
+
+    turn_on(f);
+    f->now = f->read_over_at + options.stream_sweep_interval_ms;
+    assert_int_equal(next(f), ACTION_READ);
+    header(f, "17:17:", 0);
+    f->now += 2 * options.stream_sweep_interval_ms;
+    pipeline_read_end(f->p, f->now, 0, true);
+    assert_int_equal(next(f), ACTION_NONE);
+    assert_true(flows(f));
+    assert_int_equal(pipeline_deadline(f->p, f->now), f->now + options.stream_sweep_interval_ms);
+    pipeline_stream_begin(f->p, 15);
+    assert_int_equal(stream_row(f, 1, &tag), VERDICT_PUT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -258,6 +277,7 @@ int main(void)
         CASE(a_new_producer_is_fed_from_the_table),
         CASE(a_topic_away_holds_and_is_read_from_the_table),
         CASE(a_sweep_stops_it_for_its_own_round_only),
+        CASE(between_two_sweeps_it_has_its_turn),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
