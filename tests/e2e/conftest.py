@@ -11,6 +11,7 @@ from support.oracle import Oracle
 from support.postgres import Postgres
 from support.relay import Relay
 from support.outbox import Outbox
+from support.slot import SlotScene
 from support.wal import SERVER, WalScene
 
 
@@ -61,5 +62,13 @@ def wal_server() -> Iterator[Postgres]:
 def wal(wal_server: Postgres, kafka: Kafka, tmp_path: pathlib.Path) -> Iterator[WalScene]:
     """An outbox there, whose rows are deleted unless the test sets its ack_mode."""
     made = WalScene(wal_server, kafka, tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def slot(wal_server: Postgres, kafka: Kafka, tmp_path: pathlib.Path) -> Iterator[SlotScene]:
+    """The same with source.slot."""
+    made = SlotScene(wal_server, kafka, tmp_path)
     yield made
     made.close()
