@@ -251,7 +251,7 @@ int sink_put(struct sink *s, const struct sink_record *record, struct err *err)
         return err_set(err, ERR_ROW,
                        "kafka topic \"%s\": it would be %" PRIu64
                        " bytes, and the topic's max.message.bytes is %" PRIu32
-                       "; raise that, or make the event smaller",
+                       "; raise that (and kafka.message.max.bytes), or make the event smaller",
                        s->topics.names[record->topic], record_batch_bytes(record),
                        size_limits_bytes(&s->limits, record->topic));
     return producer_put(s->producer, record, uv_now(s->loop), err);

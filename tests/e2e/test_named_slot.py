@@ -287,7 +287,7 @@ def test_walsenders_end_under_load(wal: WalScene) -> None:
 
 def test_the_server_crashes_under_load(frail: WalScene) -> None:
     relay = frail.streaming(frail.slot_settings())
-    rounds = 3
+    rounds = 2
     with log_load(frail, pause_s=0.005, prepares=False):
         for _ in range(rounds):
             frail.wait_seen(150)

@@ -57,7 +57,7 @@ def wait_uptime(relay: Relay, seconds: int) -> None:
 
 def test_the_relay_is_killed_under_load(frail: WalScene, ack_mode: str) -> None:
     frail.ack_mode = ack_mode
-    rounds = 3
+    rounds = 2
     with frail.load(pause_s=0.005):
         for _ in range(rounds):
             relay = frail.relay(LEASE)
@@ -98,7 +98,7 @@ def test_the_other_relay_takes_over(frail: WalScene) -> None:
 
 def test_the_server_crashes_under_load(frail: WalScene, ack_mode: str) -> None:
     frail.ack_mode = ack_mode
-    rounds = 3
+    rounds = 2
     relay = frail.streaming()
     with frail.load(pause_s=0.005) as load:
         for _ in range(rounds):

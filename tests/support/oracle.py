@@ -188,18 +188,25 @@ class Oracle:
         deadline = time.monotonic() + timeout
         self._looked_up = 0.0
         self._poll(0.01)
-        ends = {
-            (topic, partition): self._consumer.get_watermark_offsets(
-                TopicPartition(topic, partition), timeout=timeout
-            )[1]
-            for topic, partition in list(self._positions)
-        }
+        ends = {place: self._end_of(place, deadline) for place in list(self._positions)}
         while any(self._position(place) < end for place, end in ends.items()):
             if time.monotonic() > deadline:
                 raise AssertionError(f"the topics were not read to their ends in {timeout:g} s")
             self._poll()
 
     # -- judging ---------------------------------------------------------------------------------
+
+    def _end_of(self, place: tuple[str, int], deadline: float) -> int:
+        """Its leader's, which may have changed since it was last asked."""
+        while True:
+            try:
+                left = max(0.1, deadline - time.monotonic())
+                return self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=left)[1]
+            except KafkaException as error:
+                moved = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+                if error.args[0].code() not in moved or time.monotonic() > deadline:
+                    raise
+                self._poll()
 
     def _lost(self) -> list[str]:
         if not self._unseen:
