@@ -155,6 +155,7 @@ def test_prefixes(wal: WalScene) -> None:
 # -- the seam --------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("ack_mode", ["delete"], indirect=True)
 def test_the_seam_under_full_load(wal: WalScene, ack_mode: str) -> None:
     """What waits is read, the rest is streamed, whoever deletes what; nothing twice."""
     wal.ack_mode = ack_mode
@@ -237,6 +238,7 @@ def test_stopped_and_started_under_load(wal: WalScene) -> None:
     wal.judge()
 
 
+@pytest.mark.parametrize("ack_mode", ["mark"], indirect=True)
 def test_killed_under_load(wal: WalScene, ack_mode: str) -> None:
     wal.ack_mode = ack_mode
     settings = {**wal.slot_settings(), **LEASE}

@@ -7,6 +7,7 @@ import random
 import uuid
 from typing import Any
 
+import pytest
 from support.oracle import Record
 from support.relay import Relay
 from support.slot import LEASE, SlotScene, emit_text, insert_and_delete
@@ -31,6 +32,7 @@ def prepare_and_commit(connection: Any) -> None:
     connection.autocommit = False
 
 
+@pytest.mark.parametrize("ack_mode", ["mark"], indirect=True)
 def test_commits_in_any_order(slot: SlotScene, ack_mode: str) -> None:
     """Ten transactions of rows and messages overlap at any time, and nothing serialises them; some
     are prepared, some rolled back, and so are some of their savepoints."""
@@ -166,6 +168,7 @@ def test_a_transaction_larger_than_the_window(slot: SlotScene) -> None:
 # -- rows that their service takes away ------------------------------------------------------------
 
 
+@pytest.mark.parametrize("ack_mode", ["delete"], indirect=True)
 def test_rows_that_are_deleted(slot: SlotScene, ack_mode: str) -> None:
     """In their own transaction, a moment later, and while no relay runs."""
     slot.ack_mode = ack_mode
@@ -196,6 +199,7 @@ def test_rows_that_are_deleted(slot: SlotScene, ack_mode: str) -> None:
     assert not complaints(relay)
 
 
+@pytest.mark.parametrize("ack_mode", ["mark"], indirect=True)
 def test_truncate(slot: SlotScene, ack_mode: str) -> None:
     """Nothing of what committed before it is missing, though seqs come again."""
     slot.ack_mode = ack_mode

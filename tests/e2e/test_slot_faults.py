@@ -73,6 +73,7 @@ def test_killed_between_a_slot_and_its_position(slot: SlotScene) -> None:
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
+@pytest.mark.parametrize("ack_mode", ["delete"], indirect=True)
 def test_ended_halfway_through_the_table(slot: SlotScene, ack_mode: str, how: str) -> None:
     """The rest of what the slot's snapshot sees is read by the next one, and then the log, in which
     are messages, rows, and rows that are gone."""

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 
+import pytest
 from support.kafka import Kafka
 from support.outbox import Outbox
 from support.postgres import Postgres
@@ -75,6 +76,7 @@ def paused(kafka: Kafka) -> Iterator[None]:
         kafka.resume()
 
 
+@pytest.mark.parametrize("ack_mode", ["mark"], indirect=True)
 def test_no_transaction_stays_open(outbox: Outbox, kafka: Kafka, ack_mode: str) -> None:
     relay = outbox.relay({"ack.mode": ack_mode})
     with Watch(outbox) as watch:

@@ -55,6 +55,7 @@ def wait_uptime(relay: Relay, seconds: int) -> None:
 # -- the relay -----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("ack_mode", ["delete"], indirect=True)
 def test_the_relay_is_killed_under_load(frail: WalScene, ack_mode: str) -> None:
     frail.ack_mode = ack_mode
     rounds = 2
@@ -96,6 +97,7 @@ def test_the_other_relay_takes_over(frail: WalScene) -> None:
 # -- PostgreSQL ----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("ack_mode", ["mark"], indirect=True)
 def test_the_server_crashes_under_load(frail: WalScene, ack_mode: str) -> None:
     frail.ack_mode = ack_mode
     rounds = 2

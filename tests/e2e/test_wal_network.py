@@ -22,6 +22,7 @@ def through(wal: WalScene, proxy: Proxy) -> dict[str, str]:
     return {"postgres.direct_uri": f"postgresql://postgres@127.0.0.1:{proxy.port}/{wal.db}"}
 
 
+@pytest.mark.parametrize("ack_mode", ["mark"], indirect=True)
 def test_resets_and_half_closed_connections_repeat_nothing(
     wal: WalScene, proxy: Proxy, ack_mode: str
 ) -> None:

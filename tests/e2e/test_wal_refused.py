@@ -194,6 +194,7 @@ def test_a_server_that_cannot_decode(
     ],
     ids=["without the table", "with a filter"],
 )
+@pytest.mark.parametrize("ack_mode", ["delete"], indirect=True)
 def test_what_was_fine_at_the_start(
     wal: WalScene, ack_mode: str, spoil: str, says: str, remedy: str
 ) -> None:

@@ -34,6 +34,7 @@ def fill(wal: WalScene, mebibytes: int) -> None:
 # -- seams ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("ack_mode", ["mark"], indirect=True)
 def test_walsenders_end_under_full_load(wal: WalScene, ack_mode: str) -> None:
     """From the stream to the table and back, with all kinds of transactions under way."""
     wal.ack_mode = ack_mode

@@ -211,6 +211,7 @@ def test_publications_of_more_than_the_outbox(
     assert not complaints(relay)
 
 
+@pytest.mark.parametrize("ack_mode", ["mark"], indirect=True)
 def test_truncate_under_load(wal: WalScene, ack_mode: str) -> None:
     """What was inserted after it comes, however close: its seqs are those of rows from before."""
     wal.ack_mode = ack_mode
