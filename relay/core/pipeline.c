@@ -220,10 +220,12 @@ static void begin_read(struct pipeline *p, int64_t now, struct action *ret)
         topics_release(&p->topics);
         p->start_over = false;
         p->cursor_started = true;
+        p->start_took = 0;
         p->swept_at = now;
         p->found = 0;
     }
     p->limit = page_limit(p);
+    p->page_at = now;
     p->reading = true;
     p->cut = false;
     ret->kind = ACTION_READ;
@@ -471,6 +473,7 @@ void pipeline_read_end(struct pipeline *p, int64_t now, uint32_t rows, bool ok)
     if (!p->reading)
         return;
     p->reading = false;
+    p->start_took += now - p->page_at;
     ledger_forget_done(p->ledger);
     if (ok)
         backoff_reset(&p->read_backoff);
@@ -486,7 +489,7 @@ void pipeline_read_end(struct pipeline *p, int64_t now, uint32_t rows, bool ok)
     }
     p->caught_up = true;
     if (p->cursor_started)
-        p->sweep_took = now - p->swept_at;
+        p->sweep_took = p->start_took;
     p->cursor_started = false;
     sleeper_read_done(&p->sleeper, now, p->found);
     p->found = 0;

@@ -39,7 +39,9 @@ struct pipeline {
     uint32_t found;     /* rows put in this round */
     uint64_t row_bytes; /* moving average */
     int64_t swept_at;
-    int64_t sweep_took;  /* the last start, from its first page to its end */
+    int64_t page_at;     /* when the page that is being read was asked for */
+    int64_t start_took;  /* the pages of the start that is being read, without what lay between */
+    int64_t sweep_took;  /* those of the last one */
     bool cursor_started; /* the round that is being read is a start */
     int64_t retry_at;    /* not before: the last one failed */
     struct backoff read_backoff;

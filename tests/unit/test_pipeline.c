@@ -381,6 +381,25 @@ static void another_owner_in_between_voids_what_was_delivered(void **state)
     assert_int_equal(next(f), ACTION_REBUILD);
 }
 
+/* A sweep costs what its pages take, and not what reading waits for meanwhile. */
+static void an_outage_within_a_start_does_not_put_the_next_one_off(void **state)
+{
+    struct fixture *f = *state;
+
+    learn_topic(f);
+    (void)put_one(f, 1);
+    f->now += 10;
+    pipeline_read_end(f->p, f->now, f->action.read.limit, true); /* there is more */
+    pipeline_kafka(f->p, f->now, false);
+    f->now += 3600000;
+    pipeline_kafka(f->p, f->now, true);
+    assert_int_equal(next(f), ACTION_READ);
+    pipeline_read_end(f->p, f->now, 0, true);
+    f->now = pipeline_deadline(f->p, f->now);
+    assert_int_equal(next(f), ACTION_READ);
+    assert_int_equal(f->action.read.kind, READ_START);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -395,6 +414,7 @@ int main(void)
         CASE(an_invalid_row_halts),
         CASE(a_lost_record_is_read_again_for_a_new_producer),
         CASE(a_topic_away_is_held_and_read_again_on_its_return),
+        CASE(an_outage_within_a_start_does_not_put_the_next_one_off),
         CASE(the_window_holds),
         CASE(another_owner_in_between_voids_what_was_delivered),
     };
