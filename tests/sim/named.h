@@ -87,8 +87,6 @@ void named_checkpoint(struct sim *s);
 bool named_full(const struct server *v);
 /* Which positions its log has to be kept for; UINT64_MAX for none. */
 uint64_t named_holds(const struct server *v);
-/* An application deletes one of its own events. */
-void named_delete(struct sim *s);
 /* Its name is taken, by one that stands or that another relay's walsender makes. */
 bool named_taken(const struct sim *s, const struct relay *r);
 void named_slot(struct sim *s, struct relay *r, enum slot_ask ask, uint64_t lsn);
@@ -98,6 +96,9 @@ void named_stands(struct sim *s, struct relay *r);
 void named_left(struct sim *s, struct relay *r);
 /* The lease's position, with an acknowledgement. */
 void named_store(struct sim *s, uint64_t lsn);
+
+/* ---- world_outside.c: an application deletes one of its own events ---- */
+void named_delete(struct sim *s);
 
 /* ---- relay_named.c: what relay.c does ---- */
 /* What an acknowledgement stores. */

@@ -398,10 +398,13 @@ static inline int64_t sim_ms(const struct sim *s)
     return s->now / 1000;
 }
 
-/* ---- world.c, world_log.c, world_ask.c: PostgreSQL ---- */
+/* ---- world.c, world_log.c, world_ask.c, world_outside.c: PostgreSQL ---- */
 void world_init(struct sim *s);
 void world_free(struct sim *s);
 void world_writer(struct sim *s, int slot);
+uint32_t world_new_row(struct sim *s, uint32_t key, uint64_t xid);
+/* A transaction is running that has written events. */
+bool world_busy(const struct server *v);
 void world_restore(struct sim *s);
 void world_truncate(struct sim *s, bool restart);
 /* What was not flushed is forgotten; after a fail-over, some of what was. */

@@ -1,5 +1,4 @@
-/* The imagined PostgreSQL, fourth part: a slot that stays, what the lease's row says of it, and
- * applications that delete their own events. */
+/* The imagined PostgreSQL, fourth part: a slot that stays, and what the lease's row says of it. */
 #include "sim.h"
 
 #include <stdlib.h>
@@ -311,26 +310,4 @@ void named_left(struct sim *s, struct relay *r)
         return;
     n->reader = NOBODY;
     n->busy_until = sim_chance(s, 50) ? s->now + sim_spread(s, 30000) : 0;
-}
-
-/* ---- applications ---- */
-
-void named_delete(struct sim *s)
-{
-    struct server *v = &s->srv;
-    uint32_t first = v->nlog_rows;
-    uint32_t at = sim_below(s, v->ntable);
-    uint32_t row;
-
-    if (v->ntable == 0 || v->rows[v->table[at]].state != ROW_LIVE)
-        return;
-    row = v->table[at];
-    world_table_remove(s, row);
-    v->rows[row].state = ROW_GONE;
-    v->rows[row].taken = true;
-    v->log_rows[v->nlog_rows++] = row;
-    v->last_ended = world_xid(v);
-    world_wrote(s, LOG_DELETE, v->last_ended, first, !sim_chance(s, s->cfg.async_pct));
-    s->totals.taken++;
-    sim_note(s, " deleted by its application", row, v->rows[row].seq, 0);
 }
