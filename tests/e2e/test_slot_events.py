@@ -1,4 +1,4 @@
-"""source.slot: messages, and rows that no table keeps, come out as they were committed, each once."""
+"""source.slot: messages, and rows that no table keeps, come as they were committed, each once."""
 
 from __future__ import annotations
 

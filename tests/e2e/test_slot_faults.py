@@ -20,14 +20,17 @@ from support.wal import SERVER
 
 
 def halfway(scene: SlotScene, events: int) -> Any:
-    """So many wait in the table, and a slot stands at their end. Of what is read only what comes
-    before the event WINDOW can be acknowledged, until the session that is returned lets go of it."""
+    """So many wait in the table, and a slot stands at their end. Of what is read only the first
+    WINDOW can be acknowledged, until the session that is returned lets go of the rest: so no more
+    than twice as many are read."""
     scene.kafka.create_topic(scene.topic, 3)
     ids = scene.write(events)
     made = command("check", "--fix", settings=scene.relay_settings())
     assert made.returncode == 0, made.stdout
     connection = scene.connect()
-    connection.cursor().execute("SELECT FROM outbox WHERE id = %s FOR UPDATE", (ids[WINDOW],))
+    connection.cursor().execute(
+        "SELECT FROM outbox WHERE id = ANY(%s::uuid[]) FOR UPDATE", (ids[WINDOW:],)
+    )
     return connection
 
 
@@ -127,7 +130,31 @@ def test_a_session_ends_halfway_through_the_table(slot: SlotScene, session: str)
     slot.judge()
 
 
+def test_many_partitions_wait_for_their_first_record(slot: SlotScene) -> None:
+    """The first record of a partition goes alone, and for what has to wait nothing begins again."""
+    slot.kafka.create_topic(slot.topic, 30)
+    slot.write(WINDOW, keys=300)
+    relay = slot.streaming()
+    slot.send(10)
+    slot.judge()
+    assert relay.log.read_text().count("is read from") == 1
+
+
 # -- while the log is streamed ---------------------------------------------------------------------
+
+
+def test_the_owner_is_killed(slot: SlotScene) -> None:
+    """Another relay stands by, ends what the dead one's walsender still does, and goes on."""
+    owner = slot.streaming(LEASE)
+    standby = slot.relay(LEASE).wait_ready()
+    with slot.log_load():
+        walsender = slot.wait_streaming(owner)
+        slot.wait_seen(200)
+        owner.kill()
+        slot.wait_streaming(standby, after=walsender)
+        slot.wait_seen(200)
+    slot.judge(max_duplicates=WINDOW)
+    assert len(slot.walsenders()) == 1
 
 
 def test_stopped_within_a_transaction(slot: SlotScene) -> None:

@@ -1,4 +1,4 @@
-"""What the tests of source.slot are made of: events that no table keeps, and the slot's position."""
+"""What tests of source.slot are made of: events that no table keeps, and the slot's position."""
 
 from __future__ import annotations
 
