@@ -361,9 +361,6 @@ static int open_parts(struct relay *r, struct err *err)
         .sweep_interval_ms = 10000,
         .stream_sweep_interval_ms = 60000,
         .named = r->config->source_slot[0] != '\0',
-        .failure = r->config->failure_policy == POLICY_PARK          ? FAILURE_PARK
-                   : r->config->failure_policy == POLICY_DEAD_LETTER ? FAILURE_DEAD
-                                                                     : FAILURE_HALT,
         .parks = true,
         .seed = (uint64_t)clock_wall_ms() ^ (uint64_t)uv_os_getpid(),
     };

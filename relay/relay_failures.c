@@ -3,8 +3,52 @@
 
 #include "base/clock.h"
 
+#include "ops/failure_topics.h"
+
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
+
+static enum failure_mode mode_of(const struct relay *r, const char *topic)
+{
+    switch (failure_policy_of(r->config, topic)) {
+    case POLICY_PARK:
+        return FAILURE_PARK;
+    case POLICY_DEAD_LETTER:
+        return FAILURE_DEAD;
+    case POLICY_HALT:
+        break;
+    }
+    return FAILURE_HALT;
+}
+
+enum failure_mode relay_failure_mode(struct relay *r, uint32_t topic)
+{
+    if (topic >= r->nfailure_modes) {
+        uint32_t n = topic + 16;
+        enum failure_mode *grown = realloc(r->failure_modes, n * sizeof *grown);
+
+        if (grown == NULL)
+            return mode_of(r, sink_topic_name(r->sink, topic));
+        r->failure_modes = grown;
+        while (r->nfailure_modes <= topic) {
+            grown[r->nfailure_modes] = mode_of(r, sink_topic_name(r->sink, r->nfailure_modes));
+            r->nfailure_modes++;
+        }
+    }
+    return r->failure_modes[topic];
+}
+
+enum failure_mode relay_failure_mode_raw(const struct relay *r, const struct event *event)
+{
+    struct buf raw = {0};
+    enum failure_mode mode;
+
+    format_topic_raw(r->format, event, &raw);
+    mode = mode_of(r, buf_cstr(&raw) != NULL ? buf_cstr(&raw) : "");
+    buf_free(&raw);
+    return mode;
+}
 
 uint64_t relay_key(const struct relay *r, const struct event *event, const struct record *record)
 {
@@ -25,7 +69,7 @@ uint64_t relay_key(const struct relay *r, const struct event *event, const struc
 void relay_failed(struct relay *r, uint64_t tag, const struct ledger_item *item, const char *topic,
                   const struct err *why)
 {
-    bool park = r->config->failure_policy == POLICY_PARK;
+    bool park = item->failure == FAILURE_PARK;
     char id[EVENT_ID_TEXT];
     struct log_field fields[] = {
         LOG_F_STR("event_id", id),
@@ -46,7 +90,7 @@ void relay_failed(struct relay *r, uint64_t tag, const struct ledger_item *item,
         r->counters.parked++;
     else
         r->counters.dead++;
-    if (failures_add(r->failures, tag, item->seq, item->id, why, &err) != 0) {
+    if (failures_add(r->failures, tag, !park, item->seq, item->id, why, &err) != 0) {
         log_error(r->log, "relay", "%s", err.message);
         relay_fail(r, err_exit_code(err.class));
     }
@@ -178,12 +222,13 @@ int relay_failures_open(struct relay *r, struct err *err)
     format_topic_sql(r->format, &r->topic_sql);
     if (buf_cstr(&r->topic_sql) == NULL)
         return err_set(err, ERR_NOMEM, "out of memory");
-    return failures_new(&r->failures, r->config->failure_policy == POLICY_DEAD_LETTER,
-                        buf_cstr(&r->topic_sql), &callbacks, r, err);
+    return failures_new(&r->failures, buf_cstr(&r->topic_sql), r->config->failure_dead_letter_topic,
+                        &callbacks, r, err);
 }
 
 void relay_failures_close(struct relay *r)
 {
     failures_free(r->failures);
+    free(r->failure_modes);
     buf_free(&r->topic_sql);
 }

@@ -209,6 +209,8 @@ static bool put_event(struct relay *r, const struct event *event, bool streamed,
         return false;
     }
     row.invalid = rc != 0;
+    row.item.failure =
+        row.invalid ? relay_failure_mode_raw(r, event) : relay_failure_mode(r, row.item.topic);
     row.item.seq = event->seq;
     row.item.bytes = record.bytes;
     row.item.created_us = event->created_us;

@@ -2,6 +2,7 @@
 #include "relay_state.h"
 
 #include "base/clock.h"
+#include "ops/failure_topics.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -426,8 +427,9 @@ static int open_connections(struct relay *r, uint64_t seed, struct err *err)
         .uri = uri,
         .table = r->config->source_table,
         .mark = r->config->ack_mode == ACK_MARK,
-        .parks = r->config->failure_policy == POLICY_PARK,
-        .buries = r->config->failure_policy == POLICY_DEAD_LETTER,
+        .parks = failure_policy_used(r->config, POLICY_PARK),
+        .buries = failure_policy_used(r->config, POLICY_DEAD_LETTER),
+        .copies = r->config->failure_dead_letter_topic[0] != '\0',
         .topic_sql = buf_cstr(&r->topic_sql),
         .listen = direct == uri,
         .timeout_ms = timeout_ms,

@@ -94,6 +94,8 @@ struct relay {
     struct owner *owner;
     struct acknowledger *acknowledger;
     struct failures *failures;
+    enum failure_mode *failure_modes; /* by the sink's topic */
+    uint32_t nfailure_modes;
     struct buf topic_sql; /* the routed topic of row "o" */
     uint64_t key_seed;
     bool owning;      /* the lease, and failures know of it */
@@ -163,6 +165,9 @@ void relay_failures_tick(struct relay *r);
 /* Something was released, or said to be. */
 void relay_failures_look(struct relay *r);
 /* The hash of an event's topic and key. */
+/* What becomes of an event of the sink's topic, or of one that can have none, if it fails. */
+enum failure_mode relay_failure_mode(struct relay *r, uint32_t topic);
+enum failure_mode relay_failure_mode_raw(const struct relay *r, const struct event *event);
 uint64_t relay_key(const struct relay *r, const struct event *event, const struct record *record);
 /* Records that the row cannot be published. topic: "" where it has no legal one. */
 void relay_failed(struct relay *r, uint64_t tag, const struct ledger_item *item, const char *topic,

@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 #include "core/format.h"
 #include "kafka/sink.h"
+#include "ops/failure_topics.h"
 #include "postgres/conn.h"
 #include "postgres/listener.h"
 #include "postgres/table_source.h"
@@ -173,8 +174,9 @@ static void check_postgres(struct check *c)
         .uri = config->postgres_uri,
         .table = config->source_table,
         .mark = config->ack_mode == ACK_MARK,
-        .parks = config->failure_policy == POLICY_PARK,
-        .buries = config->failure_policy == POLICY_DEAD_LETTER,
+        .parks = failure_policy_used(config, POLICY_PARK),
+        .buries = failure_policy_used(config, POLICY_DEAD_LETTER),
+        .copies = config->failure_dead_letter_topic[0] != '\0',
         .timeout_ms = timeout_ms,
     };
     uv_loop_t loop;

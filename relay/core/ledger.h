@@ -17,6 +17,7 @@
 #include "base/err.h"
 #include "core/checkpoint.h"
 #include "core/event.h"
+#include "core/failure.h"
 #include "core/snapshot.h"
 
 #include <stdbool.h>
@@ -45,6 +46,7 @@ struct ledger_item {
     int64_t created_us;
     uint64_t tx;  /* its transaction in the stream's checkpoint; 0: it was read from the table */
     uint64_t xid; /* with tx: that transaction's id; 0: its row is visible, or it has none */
+    enum failure_mode failure; /* what becomes of it if it cannot be published */
 };
 
 /* How a row that was read relates to what is held. */

@@ -10,18 +10,11 @@
 #define OUTBOX_CORE_PIPELINE_H
 
 #include "core/cursor.h"
-#include "core/failure.h"
 #include "core/keyset.h"
 #include "core/ledger.h"
 #include "core/topics.h"
 
 struct pipeline;
-
-enum failure_mode {
-    FAILURE_HALT,
-    FAILURE_PARK, /* it stays, and later ones of its topic and key wait behind it */
-    FAILURE_DEAD, /* it is moved away, and later ones go on */
-};
 
 struct pipeline_options {
     uint32_t window_events;
@@ -33,7 +26,6 @@ struct pipeline_options {
     int64_t sweep_interval_ms;
     int64_t stream_sweep_interval_ms; /* the same while rows are streamed */
     bool named;                       /* the slot outlives us: see pipeline_set_streaming */
-    enum failure_mode failure;        /* what becomes of an event that cannot be published */
     bool parks;                       /* the list of parked keys is read before any row */
     uint64_t seed;                    /* of the jitter */
 };

@@ -4,10 +4,10 @@
 /* So many may wait to be recorded: what a database that is slow to take them may cost in memory. */
 static const uint32_t failed_max = 256;
 
-bool pipeline_halts(const struct pipeline *p)
+bool pipeline_halts(const struct pipeline *p, const struct ledger_item *item)
 {
     /* What a named slot has streamed is in no table that it could wait in. */
-    return p->options.failure == FAILURE_HALT || p->options.named;
+    return item->failure == FAILURE_HALT || p->options.named;
 }
 
 bool pipeline_may_fail(const struct pipeline *p)
@@ -20,7 +20,7 @@ bool pipeline_failed(struct pipeline *p, uint64_t tag)
     const struct ledger_item *item = ledger_item(p->ledger, tag);
     struct err err;
 
-    if (p->options.failure == FAILURE_PARK && item != NULL &&
+    if (item != NULL && item->failure == FAILURE_PARK &&
         keyset_add(&p->parked, item->key, false, &err) != 0) {
         /* Nothing may pass it, so it is as if it had not been read. */
         ledger_withdraw(p->ledger, tag);
@@ -34,7 +34,7 @@ bool pipeline_failed(struct pipeline *p, uint64_t tag)
 enum verdict pipeline_invalid(struct pipeline *p, int64_t now, const struct ledger_item *item,
                               uint64_t *ret_tag)
 {
-    if (pipeline_halts(p)) {
+    if (pipeline_halts(p, item)) {
         pipeline_halt(p, now);
         return VERDICT_INVALID;
     }
@@ -52,12 +52,14 @@ void pipeline_recorded(struct pipeline *p, int64_t now, uint64_t tag, enum recor
     const struct ledger_item *item = ledger_item(p->ledger, tag);
     struct err err;
     uint64_t key;
+    bool parks;
 
     if (item == NULL || ledger_state(p->ledger, tag) != ENTRY_FAILED)
         return;
     key = item->key;
+    parks = item->failure == FAILURE_PARK;
     ledger_recorded(p->ledger, tag, p->reading);
-    if (p->options.failure != FAILURE_PARK)
+    if (!parks)
         return;
     if (result == RECORD_GONE) { /* somebody took the row away: nothing waits behind it */
         keyset_remove(&p->parked, key);

@@ -86,7 +86,7 @@ static void topic_refused(struct pipeline *p, int64_t now, uint32_t index)
 static void not_delivered(struct pipeline *p, int64_t now, uint64_t tag,
                           const struct ledger_item *item, enum delivery what)
 {
-    if (what == DELIVERY_ROW && !pipeline_halts(p)) {
+    if (what == DELIVERY_ROW && !pipeline_halts(p, item)) {
         (void)pipeline_failed(p, tag);
         return;
     }

@@ -101,8 +101,8 @@ enum verdict pipeline_judge(struct pipeline *p, int64_t now, const struct pipeli
 /* Takes a judged row: VERDICT_PUT, with its tag, or VERDICT_HOLD. */
 enum verdict pipeline_take(struct pipeline *p, int64_t now, const struct ledger_item *item,
                            enum verdict judged, uint64_t *ret_tag);
-/* Whether a row's own fault is the end, and whether one more may be recorded now. */
-bool pipeline_halts(const struct pipeline *p);
+/* Whether this row's own fault is the end, and whether one more may be recorded now. */
+bool pipeline_halts(const struct pipeline *p, const struct ledger_item *item);
 bool pipeline_may_fail(const struct pipeline *p);
 /* The held row cannot be published; false where it is as if it had not been read. */
 bool pipeline_failed(struct pipeline *p, uint64_t tag);

@@ -42,7 +42,9 @@ struct config {
     int64_t window_bytes;
     char *route_topic; /* a template with ${column} placeholders */
     enum failure_policy failure_policy;
-    char *http_listen; /* "" : off */
+    char *failure_topics;            /* "PATTERN=POLICY, ..." */
+    char *failure_dead_letter_topic; /* may hold ${topic}; "" : no copies */
+    char *http_listen;               /* "" : off */
     enum log_level log_level;
     enum log_format log_format;
     int64_t shutdown_timeout_ms;

@@ -13,6 +13,8 @@ enum setting_type {
     SETTING_INTEGER,
     SETTING_BYTES,
     SETTING_WORD,
+    SETTING_POLICIES,   /* failure_topics.h */
+    SETTING_DEAD_TOPIC, /* a topic's name that may hold ${topic}, or empty */
 };
 
 struct setting {
@@ -27,7 +29,7 @@ struct setting {
     const char *help;
 };
 
-#define SETTINGS 19
+#define SETTINGS 21
 extern const struct setting setting_table[SETTINGS];
 
 #define KAFKA_PREFIX "kafka."

@@ -12,6 +12,7 @@ struct failure {
     struct failure *next;
     uint64_t tag;
     int64_t seq;
+    bool dead;
     bool sent;
     char id[EVENT_ID_TEXT];
     const char *class;
@@ -19,8 +20,8 @@ struct failure {
 };
 
 struct failures {
-    bool dead;
     char *topic_sql;
+    char *copy_topic;
     struct failures_callbacks callbacks;
     void *arg;
     struct pg_conn *conn;
@@ -34,16 +35,16 @@ struct failures {
     bool list_again;
 };
 
-int failures_new(struct failures **ret, bool dead, const char *topic_sql,
+int failures_new(struct failures **ret, const char *topic_sql, const char *copy_topic,
                  const struct failures_callbacks *callbacks, void *arg, struct err *err)
 {
     struct failures *f = calloc(1, sizeof *f);
 
-    if (f == NULL || (f->topic_sql = strdup(topic_sql)) == NULL) {
-        free(f);
+    if (f == NULL || (f->topic_sql = strdup(topic_sql)) == NULL ||
+        (f->copy_topic = strdup(copy_topic)) == NULL) {
+        failures_free(f);
         return err_set(err, ERR_NOMEM, "out of memory");
     }
-    f->dead = dead;
     f->callbacks = *callbacks;
     f->arg = arg;
     f->last = &f->first;
@@ -69,6 +70,7 @@ void failures_free(struct failures *f)
         return;
     failures_clear(f);
     free(f->topic_sql);
+    free(f->copy_topic);
     free(f);
 }
 
@@ -77,7 +79,7 @@ uint32_t failures_pending(const struct failures *f)
     return f->n;
 }
 
-int failures_add(struct failures *f, uint64_t tag, int64_t seq,
+int failures_add(struct failures *f, uint64_t tag, bool dead, int64_t seq,
                  const unsigned char id[EVENT_ID_LEN], const struct err *why, struct err *err)
 {
     size_t len = strlen(why->message);
@@ -85,7 +87,8 @@ int failures_add(struct failures *f, uint64_t tag, int64_t seq,
 
     if (one == NULL)
         return err_set(err, ERR_NOMEM, "out of memory for an event that cannot be published");
-    *one = (struct failure){.tag = tag, .seq = seq, .class = err_class_name(why->class)};
+    *one =
+        (struct failure){.tag = tag, .dead = dead, .seq = seq, .class = err_class_name(why->class)};
     event_id_text(id, one->id);
     memcpy(one->error, why->message, len + 1);
     *f->last = one;
@@ -145,15 +148,42 @@ static void answered(void *arg, const PGresult *res, const struct err *why)
     failures_send(f);
 }
 
+/* Begins the headers of a copy, and tells by that what is one. */
+#define COPY_BEGIN "{\"outbox.error\":"
+
+/*
+ * A copy is a row like any other, so it is published in its turn, and dies in its turn, of which
+ * there is no second copy. What may be at fault is left out of it: partition, time, one of two
+ * payloads, headers that are no object or hold what is no text in UTF-8. The rest of them is taken
+ * over to the byte.
+ */
+static void build_copy(const struct failures *f, struct buf *sql)
+{
+    buf_printf(
+        sql,
+        ", c AS (INSERT INTO %s (aggregatetype, aggregateid, type, payload, payload_bytes, headers,"
+        " topic) SELECT aggregatetype, aggregateid, type, payload, CASE WHEN payload IS NULL THEN"
+        " payload_bytes END, ('" COPY_BEGIN "' || pg_catalog.to_json($6::text)::text ||"
+        " ',\"outbox.error_class\":' || pg_catalog.to_json($5::text)::text ||"
+        " ',\"outbox.topic\":' || pg_catalog.to_json(routed)::text ||"
+        " ',\"outbox.id\":\"' || id::text || '\"' || CASE WHEN pg_catalog.json_typeof(headers) ="
+        " 'object' AND headers::text !~ '^\\s*[{]\\s*}\\s*$' AND headers::text !~*"
+        " '\\\\u(0000|d[89a-f])' THEN ',' || pg_catalog.regexp_replace(headers::text, '^\\s*[{]',"
+        " '') ELSE '}' END)::json, pg_catalog.replace($7::text, '${topic}', routed)"
+        " FROM (SELECT o.*, %s AS routed FROM o) AS o"
+        " WHERE headers IS NULL OR NOT pg_catalog.starts_with(headers::text, '" COPY_BEGIN "'))",
+        f->facts->table, f->topic_sql);
+}
+
 /* The lease first: the first column tells whether it was ours, the second whether the row was
  * there. */
-static void build_sql(const struct failures *f, struct buf *sql)
+static void build_sql(const struct failures *f, bool dead, struct buf *sql)
 {
     buf_printf(sql,
                "WITH l AS MATERIALIZED (SELECT 1 FROM %s WHERE shard = $1::integer AND epoch ="
                " $2::bigint), ",
                f->facts->lease);
-    if (f->dead)
+    if (dead)
         buf_printf(
             sql,
             "o AS (DELETE FROM %s AS t USING l WHERE t.seq = $3::bigint AND t.id = $4::uuid"
@@ -170,6 +200,8 @@ static void build_sql(const struct failures *f, struct buf *sql)
             " AND o.published_at IS NULL), i AS (INSERT INTO %s (seq, id, topic, aggregateid,"
             " class, error) SELECT seq, id, %s, aggregateid, $5, $6 FROM o ON CONFLICT DO NOTHING)",
             f->facts->table, f->facts->parked, f->topic_sql);
+    if (dead && f->copy_topic[0] != '\0')
+        build_copy(f, sql);
     buf_printf(sql, " SELECT (SELECT pg_catalog.count(*) FROM l), (SELECT pg_catalog.count(*)"
                     " FROM o)");
 }
@@ -179,14 +211,15 @@ static void send_one(struct failures *f, struct failure *one)
     char shard[16];
     char epoch[24];
     char seq[24];
-    const char *values[] = {shard, epoch, seq, one->id, one->class, one->error};
-    struct pg_params params = {.n = 6, .values = values};
+    const char *values[] = {shard, epoch, seq, one->id, one->class, one->error, f->copy_topic};
+    struct pg_params params = {.n = one->dead && f->copy_topic[0] != '\0' ? 7 : 6,
+                               .values = values};
     struct buf sql = {0};
 
     (void)snprintf(shard, sizeof shard, "%d", f->shard);
     (void)snprintf(epoch, sizeof epoch, "%" PRIu64, f->epoch);
     (void)snprintf(seq, sizeof seq, "%" PRId64, one->seq);
-    build_sql(f, &sql);
+    build_sql(f, one->dead, &sql);
     if (buf_cstr(&sql) != NULL) { /* else with the next sending */
         one->sent = true;
         f->sent++;

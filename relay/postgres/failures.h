@@ -22,14 +22,16 @@ struct failures_callbacks {
     void (*on_list_end)(void *arg);
 };
 
-/* dead: move, do not park. topic_sql: the routed topic of row "o", an expression, copied. The
- * caller owns *ret; failures_free after the connection was closed. ERR_NOMEM. */
-int failures_new(struct failures **ret, bool dead, const char *topic_sql,
+/* topic_sql: the routed topic of row "o", an expression. copy_topic: of the dead one each is copied
+ * to that topic, in which ${topic} is its own, by a row of the outbox in the same statement; "" for
+ * no copies. Both are copied. The caller owns *ret; failures_free after the connection was closed.
+ * ERR_NOMEM. */
+int failures_new(struct failures **ret, const char *topic_sql, const char *copy_topic,
                  const struct failures_callbacks *callbacks, void *arg, struct err *err);
 void failures_free(struct failures *f);
 
-/* One more; everything is copied. ERR_NOMEM. */
-int failures_add(struct failures *f, uint64_t tag, int64_t seq,
+/* One more, to be moved to the dead or parked; everything is copied. ERR_NOMEM. */
+int failures_add(struct failures *f, uint64_t tag, bool dead, int64_t seq,
                  const unsigned char id[EVENT_ID_LEN], const struct err *why, struct err *err);
 /* The connection (pipelined) that stands, and the lease that is held; sends what is not sent, again
  * where an answer got lost. NULL: it is lost. facts are borrowed. */

@@ -14,6 +14,7 @@ enum column {
     COL_ROW_SECURITY,
     COL_SELECT,
     COL_DELETE,
+    COL_INSERT,
     COL_UPDATE,
     COL_COLUMNS,
     COL_CACHE,
@@ -94,6 +95,7 @@ const char *pg_inspect_sql(void)
            " c.relkind, pg_catalog.row_security_active(c.oid),"
            " pg_catalog.has_table_privilege(c.oid, 'SELECT'),"
            " pg_catalog.has_table_privilege(c.oid, 'DELETE'),"
+           " pg_catalog.has_table_privilege(c.oid, 'INSERT'),"
            " (SELECT pg_catalog.has_column_privilege(c.oid, a.attnum, 'UPDATE')"
            "  FROM pg_catalog.pg_attribute a"
            "  WHERE a.attrelid = c.oid AND a.attname = 'published_at' AND NOT a.attisdropped),"
@@ -318,31 +320,42 @@ static int lease_missing(const PGresult *res, struct err *err)
                    lease, lease, lease, lease, value(res, COL_USER));
 }
 
+static int failures_missing(const PGresult *res, const char *suffix, struct err *err)
+{
+    return err_set(err, ERR_CONFIG,
+                   "there is no table %s.%s_%s, which failure.policy needs: install it with psql "
+                   "-f schema/migrations/0002_failures.up.sql, or set failure.policy to halt",
+                   value(res, COL_SCHEMA), value(res, COL_NAME), suffix);
+}
+
 /* Where an event that cannot be published would go. */
 static int check_failures(const PGresult *res, const struct pg_inspect_options *options,
                           struct err *err)
 {
     const char *user = value(res, COL_USER);
-    const char *name = value(res, options->buries ? COL_DEAD : COL_PARKED);
+    const char *dead = value(res, COL_DEAD);
+    const char *parked = value(res, COL_PARKED);
 
-    if (!options->parks && !options->buries)
-        return 0;
-    if (name == NULL)
-        return err_set(
-            err, ERR_CONFIG,
-            "there is no table %s.%s_%s, which failure.policy needs: install it with psql "
-            "-f schema/migrations/0002_failures.up.sql, or set failure.policy to halt",
-            value(res, COL_SCHEMA), value(res, COL_NAME), options->buries ? "dead" : "parked");
+    if (options->buries && dead == NULL)
+        return failures_missing(res, "dead", err);
+    if (options->parks && parked == NULL)
+        return failures_missing(res, "parked", err);
     if (options->buries && !yes(res, COL_DEAD_RIGHTS))
         return err_set(
             err, ERR_PERMISSION,
             "role \"%s\" may not record dead events: GRANT SELECT, INSERT ON %s TO \"%s\"", user,
-            name, user);
+            dead, user);
+    if (options->buries && options->copies && !yes(res, COL_INSERT))
+        return err_set(
+            err, ERR_PERMISSION,
+            "role \"%s\" may not insert the copies of dead events: GRANT INSERT ON %s TO "
+            "\"%s\", or leave failure.dead_letter_topic empty",
+            user, value(res, COL_TABLE), user);
     if (options->parks && !yes(res, COL_PARKED_RIGHTS))
         return err_set(
             err, ERR_PERMISSION,
             "role \"%s\" may not park events: GRANT SELECT, INSERT, DELETE ON %s TO \"%s\"", user,
-            name, user);
+            parked, user);
     return 0;
 }
 

@@ -44,8 +44,9 @@ struct pg_facts {
 struct pg_inspect_options {
     const char *table; /* as configured */
     bool mark;         /* ack.mode=mark: UPDATE instead of DELETE */
-    bool parks;        /* failure.policy=park */
-    bool buries;       /* failure.policy=dead-letter */
+    bool parks;        /* failure.policy or failure.topics say park */
+    bool buries;       /* or dead-letter */
+    bool copies;       /* and failure.dead_letter_topic is set */
 };
 
 /* One statement with one parameter ($1, the table's name, text). */

@@ -326,7 +326,8 @@ int table_source_open(struct table_source **ret, uv_loop_t *loop,
     s->inspect = (struct pg_inspect_options){.table = s->table,
                                              .mark = options->mark,
                                              .parks = options->parks,
-                                             .buries = options->buries};
+                                             .buries = options->buries,
+                                             .copies = options->copies};
     s->topic_sql = options->topic_sql;
     s->callbacks = *callbacks;
     s->arg = arg;

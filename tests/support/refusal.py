@@ -70,7 +70,7 @@ def _right(
         f"REVOKE {revoked} FROM {{role}}",
         RIGHT_MISSING,
         rf'role "[^"]+" may not {says}',
-        r"(GRANT .*?)(?:, or set ack\.mode to mark)?$",
+        r"(GRANT .*?)(?:, or (?:set ack\.mode to mark|leave failure\.dead_letter_topic empty))?$",
         settings or {},
     )
 
@@ -141,6 +141,14 @@ REFUSALS = [
     _right(
         "burying", "INSERT ON outbox_dead", "record dead events",
         {"failure.policy": "dead-letter"},
+    ),
+    _right(
+        "burying, some topics", "INSERT ON outbox_dead", "record dead events",
+        {"failure.topics": "audit.*=dead-letter"},
+    ),
+    _right(
+        "copies", "INSERT ON outbox", "insert the copies of dead events",
+        {"failure.policy": "dead-letter", "failure.dead_letter_topic": "dead"},
     ),
     Refusal(
         "nowhere to park",

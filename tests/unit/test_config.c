@@ -345,6 +345,14 @@ static void test_flags(void **state)
     expect_refused(load(NULL, LIST("--failure-policy", "skip")), ERR_USAGE,
                    "flag --failure-policy: \"skip\" is not allowed: one of park, dead-letter, "
                    "halt");
+    expect_refused(load(NULL, LIST("--failure-topics", "a=skip")), ERR_USAGE,
+                   "flag --failure-topics: \"a=skip\" is not allowed: PATTERN=POLICY, ... with * "
+                   "and ? in a topic's name as PATTERN, and park, dead-letter or halt as POLICY, "
+                   "or empty");
+    expect_refused(
+        load(NULL, LIST("--failure-dead-letter-topic", "a b")), ERR_USAGE,
+        "flag --failure-dead-letter-topic: \"a b\" is not allowed: letters, digits, '.', "
+        "'_', '-', at most 249 of them, and ${topic} for the event's own topic, or empty");
     expect_refused(load(NULL, LIST("--kafka-=1")), ERR_USAGE,
                    "flag --kafka-: not a librdkafka property: its name is of lower-case letters, "
                    "digits, dots, - and _, such as kafka.bootstrap.servers");

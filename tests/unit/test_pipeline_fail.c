@@ -5,6 +5,7 @@
 
 struct failing {
     struct fixture f;
+    enum failure_mode mode;
     uint64_t tag;
 };
 
@@ -15,8 +16,7 @@ static int begin(void **state, enum failure_mode mode)
     uint64_t tag;
     struct err err;
 
-    f = (struct failing){.f.now = 1000};
-    with.failure = mode;
+    f = (struct failing){.f.now = 1000, .mode = mode};
     with.parks = true;
     assert_int_equal(pipeline_new(&f.f.p, &with, &err), 0);
     pipeline_source_up(f.f.p, f.f.now);
@@ -53,6 +53,7 @@ static enum verdict give(struct failing *f, int64_t seq, uint64_t key, bool inva
     struct err err;
 
     row.item.key = key;
+    row.item.failure = f->mode;
     row.invalid = invalid;
     return pipeline_row(f->f.p, f->f.now, &row, tag, &err);
 }
