@@ -286,7 +286,7 @@ static void where_lease_is_ours(struct buf *sql, const char *epoch)
                epoch, epoch, LEASE_EPOCH_NOBODY);
 }
 
-/* Of an UPDATE of the lease; false after failing. */
+/* Of a statement under the lease; false after failing. */
 static bool updated(struct named_slot *s, const PGresult *res, const struct err *why)
 {
     struct err err;
@@ -335,20 +335,23 @@ static void dropped(void *arg, const PGresult *res, const struct err *why)
 {
     struct named_slot *s = arg;
 
-    (void)res;
-    if (why != NULL)
-        fail(s, why);
-    else if (!s->closing)
+    if (updated(s, res, why))
         mark(s);
 }
 
+/* Under the lease's lock, and looked at once more: a successor may have made it whole since. */
 static void drop(struct named_slot *s)
 {
-    const char *values[] = {s->options.name};
-    struct pg_params params = {.n = 1, .values = values};
+    char epoch[24];
+    const char *values[] = {s->options.name, epoch};
+    struct pg_params params = {.n = 2, .values = values};
     struct buf sql = {0};
 
-    buf_printf(&sql, "SELECT pg_catalog.pg_drop_replication_slot($1)");
+    (void)snprintf(epoch, sizeof epoch, "%" PRIu64, s->options.epoch);
+    buf_printf(&sql, "WITH l AS MATERIALIZED (SELECT slot FROM %s", s->facts->lease);
+    where_lease_is_ours(&sql, "$2");
+    buf_printf(&sql, " AND slot = $1 AND confirmed_lsn IS NULL FOR UPDATE)"
+                     " SELECT pg_catalog.pg_drop_replication_slot(slot::name) FROM l");
     query(s, &sql, &params, dropped);
 }
 

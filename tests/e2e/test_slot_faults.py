@@ -6,13 +6,14 @@ import contextlib
 import pathlib
 import re
 import signal
+import subprocess
 from typing import Any
 
 import pytest
 from support.kafka import Kafka
 from support.postgres import Postgres
 from support.refusal import WRONG, complaints
-from support.relay import Relay, command
+from support.relay import Relay, binary, command, environment
 from support.scene import WINDOW
 from support.slot import LEASE, SlotScene
 from support.wait import wait_for
@@ -73,6 +74,39 @@ def test_killed_between_a_slot_and_its_position(slot: SlotScene) -> None:
     assert slot.sql("SELECT %s::pg_lsn < %s::pg_lsn", made, slot.stands()) == [(True,)]
     slot.send(50)
     slot.judge()
+
+
+def test_half_made_by_another_in_time(slot: SlotScene) -> None:
+    """Between our look at a half-made slot and dropping it, a new owner has made it whole."""
+    name = slot.db
+    slot.sql("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", name)
+    slot.sql("UPDATE outbox_lease SET slot = %s", name)
+    owner = slot.connect()
+    cursor = owner.cursor()
+    cursor.execute(
+        "UPDATE outbox_lease SET epoch = epoch + 1, owner = gen_random_uuid(), ttl_ms = 60000,"
+        " renewed_at = now(), slot_server = 'x', confirmed_lsn = pg_current_wal_lsn()"
+    )
+    checking = subprocess.Popen(
+        [binary(), "check", "--fix"],
+        env=environment(slot.relay_settings()),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(lambda: slot.sql(_WAITING), "the command to wait for the lease")
+    owner.commit()
+    owner.close()
+    said, _ = checking.communicate(timeout=30)
+    assert "another relay owns the outbox" in said
+    assert slot.sql("SELECT slot_name FROM pg_replication_slots") == [(name,)]
+    slot.sql("SELECT pg_drop_replication_slot(%s)", name)
+
+
+_WAITING = """
+SELECT pid FROM pg_stat_activity
+WHERE datname = current_database() AND wait_event_type = 'Lock'
+    AND application_name LIKE 'outbox-relay%'
+"""
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
