@@ -10,7 +10,9 @@ CREATE PUBLICATION :"publication" FOR TABLE outbox WITH (publish = 'insert, trun
 
 SELECT pg_catalog.pg_create_logical_replication_slot(:'slot', 'pgoutput');
 
--- What commits between the slot's beginning and this snapshot is both read and streamed.
+-- What commits between the slot's beginning and this snapshot is both read and streamed. A key whose
+-- events come both as rows and as messages should not be written meanwhile: its rows of that moment
+-- are read before its messages are streamed.
 UPDATE outbox_lease SET
     slot = :'slot',
     slot_server = (SELECT system_identifier FROM pg_catalog.pg_control_system()) || '/'
