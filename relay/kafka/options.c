@@ -43,6 +43,14 @@ void options_override(struct options *o, const char *name, long value)
     o->view.nproperties = o->copied + 1;
 }
 
+bool options_restore(struct options *o)
+{
+    bool overridden = o->view.nproperties > o->copied;
+
+    o->view.nproperties = o->copied;
+    return overridden;
+}
+
 void options_free(struct options *o)
 {
     free(o->text);

@@ -18,6 +18,8 @@ int options_copy(struct options *ret, const struct sink_options *from, struct er
 /* One property over those that were copied, in the place of an earlier one; name is static. For
  * producers that are made from now on. */
 void options_override(struct options *o, const char *name, long value);
+/* Again as they were copied; false where nothing overrides them. */
+bool options_restore(struct options *o);
 void options_free(struct options *o);
 
 #endif

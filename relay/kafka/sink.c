@@ -41,6 +41,7 @@ static void on_wake(uv_async_t *a)
 static void take_producer(struct sink *s, struct producer *p)
 {
     s->producer = p;
+    s->regrowing = false;
     s->unanswered = 0;
     asker_use(s->asker, p);
     asker_alive(s->asker);
@@ -230,6 +231,8 @@ bool sink_takes(struct sink *s, const struct sink_record *record)
 {
     struct err err;
 
+    if (s->regrowing && s->goal == GOAL_RUN)
+        return false;
     /* What is asked for comes by on_topic, whatever the answer. */
     if (!s->compresses && s->producer != NULL &&
         size_limits_judge(&s->limits, record, uv_now(s->loop)) == SIZE_ASK) {

@@ -46,7 +46,7 @@ struct sink_callbacks {
      * (static storage) and why is borrowed. Reports of a producer that was
      * replaced are still given as long as it lives; the tag's epoch tells them apart. DELIVERY_ROW
      * is said of one that was refused alone; records that were refused together are DELIVERY_LOST,
-     * and later producers send smaller batches. */
+     * and later producers send smaller batches for a while. */
     void (*on_report)(void *arg, uint64_t tag, enum delivery what, const char *error,
                       const struct err *why);
     /* A batch of reports has been handed over; a good moment to acknowledge. */
@@ -54,8 +54,8 @@ struct sink_callbacks {
     /* The answer to sink_lookup: why NULL when the topic may be produced to, else ERR_TOPIC
      * (unknown, not authorised) or ERR_CLUSTER (no answer). */
     void (*on_topic)(void *arg, uint32_t topic, const struct err *why);
-    /* The producer is dead (idempotence lost, gapless guarantee). Put is refused until
-     * sink_rebuild. */
+    /* The producer is dead (idempotence lost, gapless guarantee), or another one is wanted, for
+     * larger batches, and nothing is in flight. Put is refused until sink_rebuild. */
     void (*on_fatal)(void *arg, const struct err *why);
     /* sink_rebuild is done: every report of the old producer has been given, a new producer stands.
      * why is non-NULL only where no new producer could be made. */
@@ -92,7 +92,8 @@ int sink_lookup(struct sink *s, uint32_t topic, int timeout_ms, struct err *err)
 
 /* False while the first record of this one's partition has not been reported: that one goes alone,
  * and nothing may be handed over before its report. And while it is asked whether one that was too
- * large for its topic still is; an on_topic follows. */
+ * large for its topic still is; an on_topic follows. And once batches are to grow again; an
+ * on_fatal follows. */
 bool sink_takes(struct sink *s, const struct sink_record *record);
 
 /* Hands one record over; key, value and headers are copied. 0: a report will follow. Else none

@@ -15,6 +15,9 @@
 #define SILENCE_IDLE_MS 10000
 /* A batch that is refused for its size is sent again in ones smaller by this. */
 #define SPLIT 8
+/* Without another refusal in so many records they are batched again: as many as librdkafka's
+ * batch.num.messages, so that one in each batch costs about what finding it costs. */
+#define SMALL_BATCHES 10000
 /* Questions without an answer, one after the other, that make an up cluster down. */
 #define UNANSWERED_MAX 2
 
@@ -75,8 +78,8 @@ void sink_listen(struct sink *s)
 /* ---- what the producer says ---- */
 
 /* A broker refuses a batch as a whole and does not say for which of its records. So they go out
- * again in smaller ones: either these are taken, for only together were they too large, or in the
- * end the record at fault stands alone. */
+ * again in smaller ones: either these are taken, for only together were they too large, which stays
+ * so, or in the end the record at fault stands alone. */
 static void split_batches(struct sink *s, rd_kafka_resp_err_t code)
 {
     char text[32] = "";
@@ -86,11 +89,34 @@ static void split_batches(struct sink *s, rd_kafka_resp_err_t code)
     if (code != RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE &&
         code != RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE) {
         options_override(&s->options, "batch.num.messages", 1);
+        s->small_batches = SMALL_BATCHES;
         return;
     }
+    s->small_batches = 0;
     (void)rd_kafka_conf_get(rd_kafka_conf(s->producer->rk), "batch.size", text, &size);
     bytes = strtol(text, NULL, 10) / SPLIT;
     options_override(&s->options, "batch.size", bytes > 1 ? bytes : 1);
+}
+
+static void confirmed_one(struct sink *s)
+{
+    if (s->small_batches > 0 && --s->small_batches == 0)
+        s->regrowing = options_restore(&s->options);
+}
+
+/* Only a new producer has another batch size. Nothing is in flight, so nothing is repeated. */
+static void regrow(struct sink *s)
+{
+    struct err why;
+
+    if (!s->regrowing || s->producer->inflight > 0 || s->producer->fatal)
+        return;
+    s->producer->fatal = true;
+    (void)err_set(&why, ERR_CLUSTER,
+                  "kafka: records were sent one by one to find one that was refused, and no other "
+                  "was in %d: they are batched again",
+                  SMALL_BATCHES);
+    s->callbacks.on_fatal(s->arg, &why);
 }
 
 /* together: how many records the broker answered with one word. */
@@ -106,6 +132,7 @@ static void report(struct sink *s, const rd_kafka_message_t *m, size_t together)
     s->producer->inflight--;
     topic_handle_report(rd_kafka_topic_opaque(m->rkt), m->partition, confirmed, uv_now(s->loop));
     if (confirmed) {
+        confirmed_one(s);
         s->callbacks.on_report(s->arg, tag, DELIVERY_OK, NULL, NULL);
         return;
     }
@@ -129,6 +156,8 @@ static void report(struct sink *s, const rd_kafka_message_t *m, size_t together)
     if (what == DELIVERY_ROW && m->err > RD_KAFKA_RESP_ERR_NO_ERROR && together > 1) {
         split_batches(s, m->err);
         what = DELIVERY_LOST;
+    } else if (what == DELIVERY_ROW) {
+        s->small_batches = SMALL_BATCHES;
     }
     s->callbacks.on_report(s->arg, tag, what, rd_kafka_err2name(m->err), &why);
 }
@@ -153,6 +182,8 @@ static size_t take_reports(struct sink *s, rd_kafka_event_t *event)
     }
     if (alive && draining(s))
         set_up(s);
+    if (draining(s))
+        regrow(s);
     return n;
 }
 

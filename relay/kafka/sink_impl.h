@@ -23,6 +23,8 @@ struct sink {
     bool compresses;           /* so that sizes are the broker's to judge */
     struct producer *producer; /* NULL between two, and after a discard */
     struct asker *asker;
+    uint32_t small_batches; /* so many confirmed records more, then batches grow again; 0: never */
+    bool regrowing;         /* nothing is taken, and once nothing is in flight it is rebuilt */
 
     uv_async_t wake;
     uv_timer_t tick;
