@@ -12,7 +12,7 @@ import pytest
 from support.kafka import Kafka
 from support.postgres import Postgres
 from support.relay import Relay, command
-from support.scene import Scene
+from support.scene import WINDOW, Scene
 from support.wait import wait_for
 
 HALTED = 65
@@ -82,10 +82,12 @@ BAD = {
     "illegal topic": ({"topic": "no good"}, "topic = NULL", "does not allow at place 3"),
     "topic of dots": ({"topic": ".."}, "topic = NULL", ".."),
     "long topic": ({"topic": "x" * 250}, "topic = NULL", "249"),
+    "no topic": ({"topic": ""}, "topic = NULL", "topic"),
 }
 
 
 @pytest.mark.parametrize("what", BAD)
+@pytest.mark.parametrize("scene", ["delete"], indirect=True)
 def test_an_event_that_can_be_no_record(scene: Scene, what: str) -> None:
     columns, change, says = BAD[what]
     before, bad, later = _around(scene, **columns)
@@ -159,6 +161,16 @@ def test_larger_than_the_topic_takes(scene: Scene, small: str, batching: str) ->
     scene.judge()
 
 
+@pytest.mark.parametrize("scene", ["delete"], indirect=True)
+def test_a_batch_too_large_for_the_topic_is_nobodys_fault(scene: Scene, small: str) -> None:
+    """Each event fits, together they do not."""
+    scene.write(500, aggregatetype=small, payload=json.dumps("x" * 1000))
+    relay = scene.relay()
+    scene.judge(max_duplicates=WINDOW)
+    assert relay.exit_code is None
+    assert not relay.log_match('"level":"error"')
+
+
 def test_larger_than_the_topic_takes_among_others_under_load(scene: Scene, small: str) -> None:
     """What is in flight to other topics is finished and acknowledged before the end."""
     topic = f"outbox.event.{small}"
@@ -188,6 +200,8 @@ UNSAFE = {
     "message.timeout.ms": "30000",
     "enable.gapless.guarantee": "false",
     "max.in.flight.requests.per.connection": "6",
+    "max.in.flight": "6",
+    "delivery.timeout.ms": "30000",
     "retries": "3",
     "message.send.max.retries": "3",
     "queuing.strategy": "lifo",
