@@ -77,7 +77,7 @@ class Bench:
                 shutil.copy2(relay, self.folder / "outbox-relay")
             )
             self.postgres = self._stack.enter_context(Postgres(POSTGRES, fsync=True))
-            self.kafka = self._stack.enter_context(BenchKafka())
+            self.kafka = self._stack.enter_context(BenchKafka(auto_create=False))
             self.db = self.postgres.createdb()
             self._warm_up()
         except BaseException:

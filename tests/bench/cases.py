@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench import Bench, cpu_us, median, memory_kib, quantile, wait_acknowledged
@@ -372,11 +373,11 @@ def wal(bench: Bench) -> list[Line]:
     return lines
 
 
-# -- parked -----------------------------------------------------------------------------------------
+# -- beside what waits --------------------------------------------------------------------------------
 
 BEHIND = """
 INSERT INTO outbox (aggregatetype, aggregateid, type, payload)
-SELECT '{kind}', 'parked-' || n % {keys}, 'Tested', '{{"n":1}}'::json FROM generate_series(1, {rows}) n
+SELECT '%s', 'waits-' || n %% %d, 'Tested', '{"n":1}'::json FROM generate_series(1, %d) n
 """
 PARKED = """
 INSERT INTO outbox_parked (seq, id, topic, aggregateid, class, error)
@@ -391,18 +392,17 @@ FROM generate_series(1, 1000) n;
 """
 
 
-def parked_once(bench: Bench, keys: int, behind: int, seconds: float) -> float:
-    """Events a second that are published while a client writes as fast as it can, beside so many that
-    wait behind parked ones."""
+def beside_once(bench: Bench, waiting: Sequence[str], metric: tuple[str, int], seconds: float) -> float:
+    """Events a second that are published while a client writes as fast as it can, beside what these
+    statements leave waiting, once the relay knows of it."""
     bench.empty()
     with bench.topic() as (kind, _):
-        if keys:
-            bench.sql(BEHIND.format(kind=kind, keys=keys, rows=behind))
-            bench.sql(PARKED)
-            bench.sql("VACUUM ANALYZE outbox")
+        for statement in waiting:
+            bench.sql(statement.replace("{kind}", kind))
+        bench.sql("VACUUM ANALYZE outbox")
         with bench.relay({"failure.policy": "park"}) as relay:
             relay.wait_ready()
-            relay.wait_metric("parked_events", keys, timeout=60)
+            relay.wait_metric(*metric, timeout=60)
             wait_for(lambda: relay.status()["source"]["caught_up"], "the first read", 60)
             begin = time.monotonic()
             count = int(bench.pgbench(FLOWING.format(kind=kind), seconds, 1, 1)["count"]) * 1000
@@ -412,20 +412,28 @@ def parked_once(bench: Bench, keys: int, behind: int, seconds: float) -> float:
     return count / spent
 
 
-def parked(bench: Bench) -> list[Line]:
-    keys, behind, seconds, rounds = (1000, 50_000, 5.0, 1) if bench.quick else (10_000, 1_000_000, 25.0, 3)
-    runs = [(parked_once(bench, keys, behind, seconds), parked_once(bench, 0, 0, seconds)) for _ in range(rounds)]
-    line = Line(
-        "parked",
-        f"{keys:,} keys parked, {behind:,} events behind them: the others",
-        median([a for a, _ in runs]),
-        "events/s",
-        "nothing parked",
-        median([b for _, b in runs]),
-        median([a / b for a, b in runs]),
-    )
-    line.goal, line.met = ">= 0.9", (line.ratio or 0) >= 0.9
+def beside(bench: Bench, case: str, what: str, waiting: Sequence[str], metric: tuple[str, int]) -> list[Line]:
+    seconds, rounds = (5.0, 1) if bench.quick else (25.0, 3)
+    runs = [
+        (beside_once(bench, waiting, metric, seconds), beside_once(bench, (), (metric[0], 0), seconds))
+        for _ in range(rounds)
+    ]
+    line = Line(case, f"{what}: the others", median([a for a, _ in runs]), "events/s", "nothing waits")
+    line.peer_value = median([b for _, b in runs])
+    line.ratio = median([a / b for a, b in runs])
+    line.goal, line.met = ">= 0.9", line.ratio >= 0.9
     return [line]
 
 
-CASES = {"parked": parked, "drain": drain, "latency": latency, "writers": writers, "idle": idle, "start": start, "wal": wal}
+def parked(bench: Bench) -> list[Line]:
+    keys, rows = (1000, 50_000) if bench.quick else (10_000, 1_000_000)
+    waiting = (BEHIND % ("{kind}", keys, rows), PARKED)
+    return beside(bench, "parked", f"{keys:,} keys parked, {rows:,} events behind them", waiting, ("parked_events", keys))
+
+
+def away(bench: Bench) -> list[Line]:
+    rows = 50_000 if bench.quick else 1_000_000
+    return beside(bench, "away", f"{rows:,} events wait for a topic that is away", (BEHIND % ("away", 10_000, rows),), ("topics_away", 1))
+
+
+CASES = {"parked": parked, "away": away, "drain": drain, "latency": latency, "writers": writers, "idle": idle, "start": start, "wal": wal}
