@@ -162,6 +162,17 @@ static bool lists(const struct relay *r)
     return r->facts.parked[0] != '\0' && r->config->source_slot[0] == '\0';
 }
 
+/* The pipeline reads nothing before it knows. */
+static void tell_parked(struct relay *r)
+{
+    if (lists(r)) {
+        failures_list(r->failures);
+        return;
+    }
+    pipeline_parked_begin(r->pipeline);
+    (void)pipeline_parked_end(r->pipeline, clock_boot_ms());
+}
+
 void relay_failures_joined(struct relay *r)
 {
     struct owner_view view;
@@ -171,7 +182,7 @@ void relay_failures_joined(struct relay *r)
         return;
     failures_connect(r->failures, control_conn(r->control), &r->facts, view.shard, view.epoch);
     r->owning = true;
-    relay_failures_look(r);
+    tell_parked(r);
 }
 
 void relay_failures_owned(struct relay *r, uint64_t epoch, bool continued)
@@ -183,12 +194,13 @@ void relay_failures_owned(struct relay *r, uint64_t epoch, bool continued)
         failures_clear(r->failures);
     failures_connect(r->failures, control_conn(r->control), &r->facts, view.shard, epoch);
     r->owning = true;
-    if (lists(r)) {
-        failures_list(r->failures);
-    } else {
-        pipeline_parked_begin(r->pipeline);
-        (void)pipeline_parked_end(r->pipeline, clock_boot_ms());
-    }
+    tell_parked(r);
+}
+
+void relay_failures_disowned(struct relay *r)
+{
+    r->owning = false;
+    failures_pause(r->failures);
 }
 
 void relay_failures_lost(struct relay *r)

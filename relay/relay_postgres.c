@@ -132,6 +132,7 @@ static void compare_server(struct relay *r, const struct pg_facts *facts, int64_
              other_server ? "this is another server, or another timeline of it,"
                           : "the table is another one");
     pipeline_rows_gone(r->pipeline, now);
+    failures_clear(r->failures);
 }
 
 static void on_source_up(void *arg, const struct pg_facts *facts)
@@ -320,7 +321,7 @@ static void on_disowned(void *arg, const char *why)
 
     log_warn(r->log, "lease", "standing by: %s; what is in flight is given up", why);
     pipeline_disown(r->pipeline, now);
-    relay_failures_lost(r);
+    relay_failures_disowned(r);
     relay_discard_producer(r);
     relay_pump(r, now);
 }

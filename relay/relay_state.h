@@ -158,6 +158,8 @@ int relay_failures_open(struct relay *r, struct err *err);
 void relay_failures_close(struct relay *r);
 /* The lease is held, under this epoch; continued as pipeline_own. */
 void relay_failures_owned(struct relay *r, uint64_t epoch, bool continued);
+/* The lease is lost, or the control connection. */
+void relay_failures_disowned(struct relay *r);
 void relay_failures_lost(struct relay *r);
 /* The control connection stands again; the lease may have been held all along. */
 void relay_failures_joined(struct relay *r);

@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* Statements on their way at a time. */
-static const uint32_t sent_max = 8;
+#define SENT_MAX 8
 
 struct failure {
     struct failure *next;
@@ -30,7 +30,9 @@ struct failures {
     uint64_t epoch;
     struct failure *first, **last;
     uint32_t n;
-    uint32_t sent;
+    uint64_t
+        tags[SENT_MAX]; /* of those on their way, a ring: answers come in the order of sending */
+    uint32_t oldest, sent;
     bool listing;
     bool list_again;
 };
@@ -111,12 +113,15 @@ static void take_out(struct failures *f, struct failure *one)
     free(one);
 }
 
-/* Answers come in the order of sending, and that is the list's among those sent. */
-static struct failure *oldest_sent(struct failures *f)
+/* Whose answer has come; NULL for one that was cleared meanwhile. */
+static struct failure *take_answered(struct failures *f)
 {
+    uint64_t tag = f->tags[f->oldest];
     struct failure *one = f->first;
 
-    while (one != NULL && !one->sent)
+    f->oldest = (f->oldest + 1) % SENT_MAX;
+    f->sent--;
+    while (one != NULL && one->tag != tag)
         one = one->next;
     return one;
 }
@@ -124,14 +129,13 @@ static struct failure *oldest_sent(struct failures *f)
 static void answered(void *arg, const PGresult *res, const struct err *why)
 {
     struct failures *f = arg;
-    struct failure *one = oldest_sent(f);
+    struct failure *one = take_answered(f);
     struct err fenced;
     uint64_t tag;
     bool gone;
 
-    f->sent--;
     if (one == NULL)
-        return; /* cleared meanwhile */
+        return;
     if (why == NULL && strcmp(PQgetvalue(res, 0, 0), "1") != 0) {
         (void)err_set(&fenced, ERR_FENCED, "the outbox has another owner");
         why = &fenced;
@@ -222,7 +226,7 @@ static void send_one(struct failures *f, struct failure *one)
     build_sql(f, one->dead, &sql);
     if (buf_cstr(&sql) != NULL) { /* else with the next sending */
         one->sent = true;
-        f->sent++;
+        f->tags[(f->oldest + f->sent++) % SENT_MAX] = one->tag;
         pg_conn_query(f->conn, buf_cstr(&sql), &params, 0, answered, f);
     }
     buf_free(&sql);
@@ -232,16 +236,19 @@ void failures_send(struct failures *f)
 {
     if (f->conn == NULL)
         return;
-    for (struct failure *one = f->first; one != NULL && f->sent < sent_max; one = one->next)
+    for (struct failure *one = f->first; one != NULL && f->sent < SENT_MAX; one = one->next)
         if (!one->sent)
             send_one(f, one);
+}
+
+void failures_pause(struct failures *f)
+{
+    f->conn = NULL;
 }
 
 void failures_connect(struct failures *f, struct pg_conn *conn, const struct pg_facts *facts,
                       int shard, uint64_t epoch)
 {
-    bool same = conn != NULL && conn == f->conn && f->sent > 0;
-
     f->conn = conn;
     f->facts = facts;
     f->shard = shard;
@@ -251,7 +258,7 @@ void failures_connect(struct failures *f, struct pg_conn *conn, const struct pg_
         f->listing = f->list_again = false;
         for (struct failure *one = f->first; one != NULL; one = one->next)
             one->sent = false;
-    } else if (!same) {
+    } else {
         failures_send(f);
     }
 }

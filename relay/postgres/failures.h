@@ -37,6 +37,9 @@ int failures_add(struct failures *f, uint64_t tag, bool dead, int64_t seq,
  * where an answer got lost. NULL: it is lost. facts are borrowed. */
 void failures_connect(struct failures *f, struct pg_conn *conn, const struct pg_facts *facts,
                       int shard, uint64_t epoch);
+/* The lease is lost, the connection stands: nothing is sent until failures_connect, and what is on
+ * its way is answered. */
+void failures_pause(struct failures *f);
 /* Sends what was not sent yet, or failed. */
 void failures_send(struct failures *f);
 /* None of them matter any more. */
