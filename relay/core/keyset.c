@@ -57,29 +57,23 @@ static bool grow(struct keyset *s)
     return true;
 }
 
-int keyset_add(struct keyset *s, uint64_t hash, bool stored, struct err *err)
+/* The entry, which is made if it is not there. ERR_NOMEM. */
+static int reserve(struct keyset *s, uint64_t hash, struct keyset_entry **ret, struct err *err)
 {
-    struct keyset_entry *e;
-
     if ((s->n + 1) * 2 > s->cap && !grow(s))
         return err_set(err, ERR_NOMEM, "out of memory for parked keys");
-    e = &s->entries[place(s, hash)];
-    if (e->hash == 0) {
-        *e = (struct keyset_entry){.hash = hash};
+    *ret = &s->entries[place(s, hash)];
+    if ((*ret)->hash == 0) {
+        **ret = (struct keyset_entry){.hash = hash};
         s->n++;
     }
-    e->stored = e->stored || stored;
     return 0;
 }
 
-void keyset_remove(struct keyset *s, uint64_t hash)
+static void take_out(struct keyset *s, uint32_t i)
 {
-    uint32_t hole;
-    uint32_t i;
+    uint32_t hole = i;
 
-    if (!keyset_has(s, hash))
-        return;
-    hole = i = place(s, hash);
     s->n--;
     /* Whoever was pushed beyond the hole moves up. */
     for (;;) {
@@ -95,6 +89,29 @@ void keyset_remove(struct keyset *s, uint64_t hash)
         }
     }
     s->entries[hole] = (struct keyset_entry){0};
+}
+
+int keyset_fail(struct keyset *s, uint64_t hash, struct err *err)
+{
+    struct keyset_entry *e;
+    int rc = reserve(s, hash, &e, err);
+
+    if (rc == 0)
+        e->failing++;
+    return rc;
+}
+
+void keyset_settle(struct keyset *s, uint64_t hash, bool stored)
+{
+    struct keyset_entry *e = s->n > 0 ? &s->entries[place(s, hash)] : NULL;
+
+    if (e == NULL || e->hash == 0)
+        return;
+    if (e->failing > 0)
+        e->failing--;
+    e->stored = e->stored || stored;
+    if (e->failing == 0 && !e->stored)
+        take_out(s, (uint32_t)(e - s->entries));
 }
 
 void keyset_clear(struct keyset *s)
@@ -118,10 +135,11 @@ void keyset_list_begin(struct keyset *s)
 
 int keyset_list(struct keyset *s, uint64_t hash, struct err *err)
 {
-    int rc = keyset_add(s, hash, true, err);
+    struct keyset_entry *e;
+    int rc = reserve(s, hash, &e, err);
 
     if (rc == 0)
-        s->entries[place(s, hash)].confirmed = true;
+        e->stored = e->confirmed = true;
     return rc;
 }
 
@@ -130,10 +148,11 @@ uint32_t keyset_list_end(struct keyset *s)
     uint32_t removed = 0;
 
     for (uint32_t i = 0; i < s->cap;) {
-        const struct keyset_entry *e = &s->entries[i];
+        struct keyset_entry *e = &s->entries[i];
 
-        if (e->hash != 0 && e->stored && !e->confirmed) {
-            keyset_remove(s, e->hash); /* another one may lie here now */
+        e->stored = e->confirmed;
+        if (e->hash != 0 && !e->stored && e->failing == 0) {
+            take_out(s, i); /* another one may lie here now */
             removed++;
         } else {
             i++;

@@ -232,7 +232,7 @@ bool ledger_replace(struct ledger *l, int64_t seq)
 
     if (slot == NIL)
         return true;
-    if (l->entries[slot].state == ENTRY_ACKING)
+    if (l->entries[slot].state == ENTRY_ACKING || l->entries[slot].state == ENTRY_FAILED)
         return false;
     ledger_move(l, slot, l->entries[slot].state == ENTRY_SENT ? ENTRY_DISOWNED : ENTRY_FREE);
     return true;

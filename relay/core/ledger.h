@@ -69,8 +69,8 @@ bool ledger_fits(const struct ledger *l, uint32_t bytes);
 
 enum ledger_match ledger_match(const struct ledger *l, int64_t seq,
                                const unsigned char id[EVENT_ID_LEN]);
-/* Lets go of the other event under this seq; false when its acknowledgement is on its way (wait).
- */
+/* Lets go of the other event under this seq; false when its acknowledgement or record is on its way
+ * (wait). */
 bool ledger_replace(struct ledger *l, int64_t seq);
 
 /* The row that is held under this seq has come once more, in another stream than before: it counts

@@ -79,7 +79,7 @@ static bool has_room(const struct pipeline *p)
         least = p->options.page_events;
     if (least == 0)
         least = 1;
-    if (ledger_room(p->ledger) < least)
+    if (ledger_room(p->ledger) < least || !pipeline_may_fail(p))
         return false;
     return bytes == 0 || bytes + p->options.window_bytes / 8 <= p->options.window_bytes;
 }
@@ -295,11 +295,11 @@ int64_t pipeline_deadline(const struct pipeline *p, int64_t now)
 void pipeline_own(struct pipeline *p, int64_t now, bool continued)
 {
     p->owned = true;
-    p->parked_known = !p->options.parks;
-    if (!continued)
+    pipeline_parked_ask(p);
+    if (!continued) {
         keyset_clear(&p->parked);
-    if (!continued)
         ledger_disown(p->ledger);
+    }
     if (p->sink == SINK_GONE) {
         p->sink = SINK_FATAL;
         p->rebuild_at = now;
@@ -322,10 +322,13 @@ void pipeline_rows_gone(struct pipeline *p, int64_t now)
     (void)now;
     /* Answers to batches on their way find nothing then. The events of a named slot stay; only
      * their seqs may be those of other rows. */
-    if (p->options.named)
+    if (p->options.named) {
         ledger_ack_lost(p->ledger);
-    else
+    } else {
+        keyset_clear(&p->parked);
+        pipeline_parked_ask(p);
         ledger_disown(p->ledger);
+    }
     pipeline_start_over(p);
 }
 
@@ -334,6 +337,8 @@ void pipeline_rows_gone(struct pipeline *p, int64_t now)
 void pipeline_source_up(struct pipeline *p, int64_t now)
 {
     p->source_up = true;
+    /* A server that has crashed may have forgotten what was recorded or released last. */
+    pipeline_parked_ask(p);
     pipeline_start_over(p);
     sleeper_wake(&p->sleeper, now);
 }
@@ -405,9 +410,10 @@ enum verdict pipeline_judge(struct pipeline *p, int64_t now, const struct pipeli
         return VERDICT_CUT;
     if (keyset_has(&p->parked, row->item.key))
         return VERDICT_BEHIND;
+    if (!pipeline_halts(p, &row->item) && !pipeline_may_fail(p))
+        return VERDICT_CUT;
     if (row->invalid)
-        return pipeline_halts(p, &row->item) || pipeline_may_fail(p) ? VERDICT_INVALID
-                                                                     : VERDICT_CUT;
+        return VERDICT_INVALID;
     learn_size(p, row->item.bytes);
     if (topics_reserve(&p->topics, row->item.topic, err) != 0)
         return VERDICT_CUT;

@@ -183,8 +183,9 @@ uint32_t pipeline_acked_partly(struct pipeline *p, int64_t now, uint32_t batch,
 
 /* A failed row is on record; no answer is needed for one that is to be tried again. */
 void pipeline_recorded(struct pipeline *p, int64_t now, uint64_t tag, enum record_result result);
-/* The database's list of parked keys, after each pipeline_own and whenever it has changed: begin,
- * each key (ERR_NOMEM), end. Returns how many wait no longer; those are read again. */
+/* The database's list of parked keys, asked for after each pipeline_own, pipeline_rows_gone
+ * and pipeline_source_up, on the connection that records, and whenever it has changed: begin, each
+ * key (ERR_NOMEM), end. Returns how many wait no longer; those are read again. */
 void pipeline_parked_begin(struct pipeline *p);
 int pipeline_parked_key(struct pipeline *p, uint64_t key, struct err *err);
 uint32_t pipeline_parked_end(struct pipeline *p, int64_t now);

@@ -21,7 +21,7 @@ bool pipeline_failed(struct pipeline *p, uint64_t tag)
     struct err err;
 
     if (item != NULL && item->failure == FAILURE_PARK &&
-        keyset_add(&p->parked, item->key, false, &err) != 0) {
+        keyset_fail(&p->parked, item->key, &err) != 0) {
         /* Nothing may pass it, so it is as if it had not been read. */
         ledger_withdraw(p->ledger, tag);
         pipeline_start_over(p);
@@ -50,7 +50,6 @@ bool pipeline_is_failed(const struct pipeline *p, uint64_t tag)
 void pipeline_recorded(struct pipeline *p, int64_t now, uint64_t tag, enum record_result result)
 {
     const struct ledger_item *item = ledger_item(p->ledger, tag);
-    struct err err;
     uint64_t key;
     bool parks;
 
@@ -59,15 +58,19 @@ void pipeline_recorded(struct pipeline *p, int64_t now, uint64_t tag, enum recor
     key = item->key;
     parks = item->failure == FAILURE_PARK;
     ledger_recorded(p->ledger, tag, p->reading);
-    if (!parks)
-        return;
-    if (result == RECORD_GONE) { /* somebody took the row away: nothing waits behind it */
-        keyset_remove(&p->parked, key);
+    if (parks)
+        keyset_settle(&p->parked, key, result == RECORD_DONE);
+    if (result == RECORD_GONE) {
+        /* Nothing waits behind a row that somebody took away. One that was streamed may just not
+         * be visible yet: then it is read again. */
         pipeline_start_over(p);
         sleeper_wake(&p->sleeper, now);
-    } else {
-        (void)keyset_add(&p->parked, key, true, &err); /* it is there already */
     }
+}
+
+void pipeline_parked_ask(struct pipeline *p)
+{
+    p->parked_known = !p->options.parks;
 }
 
 void pipeline_parked_begin(struct pipeline *p)

@@ -106,6 +106,8 @@ bool pipeline_halts(const struct pipeline *p, const struct ledger_item *item);
 bool pipeline_may_fail(const struct pipeline *p);
 /* The held row cannot be published; false where it is as if it had not been read. */
 bool pipeline_failed(struct pipeline *p, uint64_t tag);
+/* What is parked has to be listed anew before any row is read. */
+void pipeline_parked_ask(struct pipeline *p);
 /* A row that was found invalid: VERDICT_INVALID, after halting, VERDICT_FAILED or VERDICT_CUT. */
 enum verdict pipeline_invalid(struct pipeline *p, int64_t now, const struct ledger_item *item,
                               uint64_t *ret_tag);
