@@ -94,7 +94,7 @@ void broker_put(struct sim *s, struct relay *r, uint64_t tag, uint32_t row)
 
 void broker_append(struct sim *s, int who, uint32_t row, bool zombie)
 {
-    if (!s->brk.topic[key_topic(s->srv.rows[row].key)])
+    if (!s->brk.topic[key_topic(s->srv.rows[row].key)] || s->srv.rows[row].bad)
         return;
     check_append(s, who, row, zombie);
 }
@@ -173,6 +173,7 @@ void broker_send(struct sim *s, struct relay *r, uint32_t index)
         struct record *rec = record_at(s, p, p->appended);
 
         refused = s->srv.rows[rec->row].bad;
+        s->srv.rows[rec->row].refused |= refused;
         if (refused)
             break;
         check_append(s, relay_index(s, r), rec->row, r->zombie);
@@ -204,8 +205,10 @@ static enum delivery purged_as(struct sim *s, const struct record *rec, bool app
 {
     if (appended)
         return sim_chance(s, 70) ? DELIVERY_OK : DELIVERY_LOST;
-    if (s->srv.rows[rec->row].bad)
+    if (s->srv.rows[rec->row].bad) {
+        s->srv.rows[rec->row].refused = true;
         return DELIVERY_ROW;
+    }
     return sim_chance(s, 80) ? DELIVERY_LOST : DELIVERY_CLUSTER;
 }
 

@@ -46,7 +46,7 @@ void check_wake(struct sim *s, uint32_t index, uint32_t backstop)
     if (s->cfg.named) /* nothing waits for a notification: how far the stream is tells */
         return;
     if (r == NULL || !r->alive || r->paused || r->ending || !s->srv.up || row->state != ROW_LIVE ||
-        row->put_by != NOBODY || row->foreign || row->invalid ||
+        row->put_by != NOBODY || row->foreign || row->invalid || check_waits(r, index, row) ||
         row->committed_at + wake_limit(s, backstop != 0) != s->now)
         return;
     if (pipeline_topic_state(r->p, key_topic(row->key), &held) != TOPIC_READY ||
@@ -122,6 +122,7 @@ void check_append(struct sim *s, int who, uint32_t index, bool zombie)
         sim_fail(s, OWNER, "a record is sent for a relay that owns the outbox no more", who,
                  s->srv.lease_owner, index);
     /* One that was deleted before it was published may still come from an owner of before. */
+    check_parked(s, index, zombie);
     if (row->persisted == 0 && row->order > 0 && check_owed(s, index)) {
         if (row->order < s->brk.first_order[row->key])
             sim_fail(s, ORDER, "a row comes behind a later one of its key", index, row->order,
@@ -130,7 +131,8 @@ void check_append(struct sim *s, int who, uint32_t index, bool zombie)
     }
     if (row->persisted == 0)
         check_log_order(s, index);
-    if (row->persisted > 0 && s->cfg.fault_us == 0 && s->cfg.invalid_pm == 0 && !row->foreign)
+    if (row->persisted > 0 && s->cfg.fault_us == 0 && s->cfg.invalid_pm == 0 && !s->cfg.fails &&
+        !row->foreign)
         sim_fail(s, FEW, "a duplicate, and there was no fault at all", index, row->seq,
                  row->stream);
     if (row->persisted > 0)
@@ -146,7 +148,7 @@ void check_passed(struct sim *s, struct relay *r, uint32_t index)
     uint64_t held;
 
     if ((row->state != ROW_LIVE && !s->cfg.named) || row->put_by != NOBODY || row->foreign ||
-        row->invalid || s->srv.lease_owner != relay_index(s, r) ||
+        row->invalid || check_waits(r, index, row) || s->srv.lease_owner != relay_index(s, r) ||
         r->lease.epoch != s->srv.lease_epoch ||
         pipeline_topic_state(r->p, key_topic(row->key), &held) != TOPIC_READY)
         return;
@@ -223,8 +225,9 @@ void check_excuse(struct sim *s, struct relay *r, bool reported_too)
 /* Whether the relay could have read all the time, so that a row left unread is its fault. */
 static bool healthy(const struct sim *s, const struct relay *r, const struct pipeline_view *view)
 {
-    return view->owned && view->source_up && view->kafka_up && view->sink_ready && !r->paused &&
-           r->conns[CONN_READ].alive && pipeline_stopping(r->p) == STOP_NONE &&
+    return view->owned && view->parked_known && view->source_up && view->kafka_up &&
+           view->sink_ready && !r->paused && r->conns[CONN_READ].alive &&
+           pipeline_stopping(r->p) == STOP_NONE &&
            view->inflight_events <= s->cfg.options.window_events / 2 &&
            view->inflight_bytes <= s->cfg.options.window_bytes / 2;
 }
@@ -266,7 +269,7 @@ static void check_memory(struct sim *s)
 
     if (s->heap_base == 0)
         s->heap_base = used;
-    if (used > s->heap_base + heap_max)
+    if (used > s->heap_base + heap_max + s->cfg.options.window_events * 512)
         sim_fail(s, BOUNDED, "the core's memory grows", (int64_t)s->heap_base, (int64_t)used, 0);
 }
 
@@ -310,7 +313,7 @@ bool check_rest(struct sim *s)
     if (s->cfg.named && pipeline_checkpoint(r->p) < v->named.placed[v->places].end)
         return false;
     for (uint32_t i = 0; i < v->nrows; i++)
-        if (check_owed(s, i) && v->rows[i].persisted == 0)
+        if (check_owed(s, i) && v->rows[i].persisted == 0 && !check_taken_out(&v->rows[i]))
             sim_fail(s, LOSS, "all is at rest, and a committed row was never published", i,
                      v->rows[i].seq, v->rows[i].committed_at);
     s->totals.strays += view.strays;

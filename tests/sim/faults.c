@@ -169,6 +169,7 @@ void faults_draw(struct sim *s)
     if (c->focus == FAULT_SERVER_CRASH)
         c->async_pct = 100; /* so that there is something to forget, and seqs come again */
     draw_stream(s, c);
+    failures_draw(s, c);
     preload(s, c->preload);
 }
 
@@ -236,6 +237,14 @@ static void on_kafka(struct sim *s, struct relay *r, enum fault f)
     }
 }
 
+static void stall(struct conn *c, int64_t until, bool both_ways)
+{
+    if (c->alive && c->to_relay < until)
+        c->to_relay = until;
+    if (c->alive && both_ways && c->to_server < until)
+        c->to_server = until;
+}
+
 static void on_relay(struct sim *s, struct relay *r, enum fault f)
 {
     int who = relay_index(s, r);
@@ -270,8 +279,7 @@ static void on_relay(struct sim *s, struct relay *r, enum fault f)
         s->stream_late = true;
         return;
     case FAULT_CONTROL_STALL:
-        if (r->conns[CONN_CONTROL].alive && r->conns[CONN_CONTROL].to_relay < late)
-            r->conns[CONN_CONTROL].to_relay = late;
+        stall(&r->conns[CONN_CONTROL], late, sim_chance(s, 50));
         return;
     case FAULT_READ_STALL:
         if (r->conns[CONN_READ].alive && !r->page_at_server && r->conns[CONN_READ].to_relay < late)
@@ -346,5 +354,5 @@ void faults_calm(struct sim *s, bool calm)
         return;
     }
     for (uint32_t i = 0; i < s->srv.nrows; i++)
-        s->srv.rows[i].bad = s->srv.rows[i].invalid = false;
+        world_mend(&s->srv.rows[i]);
 }

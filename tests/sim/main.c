@@ -44,6 +44,8 @@ static void begin_episode(struct sim *s)
         sim_at(s, s->now + sim_spread(s, 100000), EV_WRITER, i, 0, 0, 0);
     sim_at(s, s->now + 100000, EV_FLUSH, 0, 0, 0, 0);
     sim_at(s, s->now + 300000, EV_QUIET, 0, 0, 0, 0);
+    if (s->cfg.fails)
+        sim_at(s, s->now + sim_spread(s, s->cfg.operator_us), EV_OPERATOR, 0, 0, 0, 0);
     faults_calm(s, false);
 }
 
@@ -105,13 +107,16 @@ static int run_seed(const struct arguments *args, uint64_t seed)
            " commits in the log, unseen), %" PRIu64 " streams, %" PRIu64 " rows streamed, %" PRIu64
            " passed over, %" PRIu64 " cut, %" PRIu64 " episodes with a named slot (%" PRIu64
            " events without a row, %" PRIu64 " deleted by their application, %" PRIu64
-           " streams resumed, %" PRIu64 " positions, %" PRIu64 " to repeat), %.1f s\n",
+           " streams resumed, %" PRIu64 " positions, %" PRIu64 " to repeat), %" PRIu64
+           " parked, %" PRIu64 " dead, %" PRIu64 " retried of these, %" PRIu64
+           " discarded, %" PRIu64 " keys released, %.1f s\n",
            seed, s->steps, s->totals.episodes, s->totals.events, s->totals.duplicates,
            s->totals.faults, s->totals.reads, s->totals.acks, s->totals.sleeps, s->totals.wakeups,
            s->totals.strays, s->totals.slots, s->totals.unseen, s->totals.streams,
            s->totals.streamed, s->totals.passed, s->totals.cuts, s->totals.named,
            s->totals.messages, s->totals.taken, s->totals.resumed, s->totals.stored,
-           s->totals.repeated,
+           s->totals.repeated, s->totals.parked, s->totals.dead, s->totals.retried,
+           s->totals.discarded, s->totals.released,
            (double)(t1.tv_sec - t0.tv_sec) + (double)(t1.tv_nsec - t0.tv_nsec) / 1e9);
     while (s->kept != NULL) {
         void **block = s->kept;

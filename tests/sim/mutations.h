@@ -46,7 +46,21 @@
     X(START_RECEIVED, "named-start-received", "a stream begins behind what the last one brought")  \
     X(CONFIRM_DONE, "named-confirm-done", "what is done is confirmed before it is stored")         \
     X(PASS_AWAY, "named-pass-away", "an event whose topic is away is passed over")                 \
-    X(PASS_INVALID, "named-pass-invalid", "an event that is no record is passed over")
+    X(PASS_INVALID, "named-pass-invalid", "an event that is no record is passed over")             \
+    X(KEYS_UNASKED, "parked-unasked", "nobody asks whether a key waits behind a parked event")     \
+    X(PARKED_LATE, "parked-late", "a key waits only once its failed event is on record")           \
+    X(LIST_EMPTY, "parked-list-empty", "each list of what is parked counts as empty")              \
+    X(LIST_OLD, "parked-list-old", "the list before the last one is taken as news")                \
+    X(LIST_WINS, "parked-list-wins", "a list releases a key whose event is still to be recorded")  \
+    X(UNLISTED, "parked-unlisted", "rows are read before it is known what is parked")              \
+    X(RELEASE_UNREAD, "parked-release-unread", "what waited is not read again once released")      \
+    X(LEAVE_OUT_EVER, "parked-left-out", "a start leaves out keys that wait no longer")            \
+    X(GONE_IGNORED, "record-gone-ignored", "that a failed event's row is gone is not told")        \
+    X(GONE_RECORDED, "record-gone-recorded", "a failed event that was not found counts as dead")   \
+    X(GONE_RELEASES, "record-gone-releases", "one that is gone releases its key, behind others")   \
+    X(RECORD_NO_FENCE, "record-without-epoch", "recording does not check the lease's epoch")       \
+    X(FAILED_OK, "failed-acknowledged", "a refused event counts as delivered")                     \
+    X(DISCARD_HALF, "discard-half", "a discarded event stays in the outbox")
 
 enum mutation {
 #define X(name, text, what) MUTATION_##name,

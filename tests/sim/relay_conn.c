@@ -58,6 +58,8 @@ void conn_break(struct sim *s, struct relay *r, enum conn_kind kind, int64_t del
     for (int i = 0; kind == CONN_CONTROL && i < ACKS_MAX; i++)
         if (r->acks[i].used && s->srv.up && sim_chance(s, 50))
             world_ack(s, r, &r->acks[i]);
+    if (kind == CONN_CONTROL && s->srv.up)
+        failures_broken(s, r);
     sim_at(s, s->now + delay, EV_CONN_LOST, relay_index(s, r), c->gen, 0, kind);
 }
 
@@ -76,6 +78,7 @@ void conn_lost(struct sim *s, struct relay *r, enum conn_kind kind)
             r->acks[i].used = false;
         if (lease_pending(&r->lease))
             lease_refused(&r->lease);
+        failures_disconnected(r);
         pipeline_ack_lost(r->p, sim_ms(s));
     } else if (kind == CONN_WAKE) {
         r->lock = LOCK_NONE;
@@ -130,9 +133,11 @@ void conn_up(struct sim *s, struct relay *r, enum conn_kind kind)
     if (kind == CONN_READ) {
         pipeline_source_up(r->p, sim_ms(s));
         conn_answer(s, r, CONN_READ, EV_PROVED, 0);
+        failures_joined(s, r);
     } else if (kind == CONN_CONTROL) {
         pipeline_ack_up(r->p, sim_ms(s));
         r->lease_next = sim_ms(s);
+        failures_joined(s, r);
     } else if (kind == CONN_STREAM) {
         stream_up(s, r);
     }

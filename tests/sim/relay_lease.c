@@ -5,6 +5,7 @@ void relay_disown(struct sim *s, struct relay *r)
 {
     sim_note(s, " disown", relay_index(s, r), (int64_t)r->lease.epoch, 0);
     pipeline_disown(r->p, sim_ms(s));
+    failures_disowned(r);
     lease_drop(&r->lease);
     broker_discard(s, r);
     check_excuse(s, r, false);
@@ -14,6 +15,7 @@ void relay_disown(struct sim *s, struct relay *r)
 static void rows_gone(struct sim *s, struct relay *r)
 {
     pipeline_rows_gone(r->p, sim_ms(s));
+    failures_owned(s, r, false);
     if (!s->cfg.named) /* its events are held, whatever became of their rows */
         check_excuse(s, r, true);
 }
@@ -46,6 +48,7 @@ void relay_lease_answer(struct sim *s, struct relay *r, uint64_t epoch)
         if (!continued)
             check_excuse(s, r, true);
         pipeline_own(r->p, sim_ms(s), continued);
+        failures_owned(s, r, continued);
     } else if (epoch != r->last_epoch) {
         rows_gone(s, r); /* a TRUNCATE */
     }
@@ -73,6 +76,7 @@ void relay_turn(struct sim *s, struct relay *r)
     }
     if (r->lease.held && now >= lease_deadline(&r->lease) && s->mutation != MUTATION_LEASE_BLIND)
         relay_disown(s, r);
+    failures_turn(s, r);
     if (now >= (r->lease.held ? lease_renew_at(&r->lease) : r->lease_next))
         relay_lease_ask(s, r);
 }

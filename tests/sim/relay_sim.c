@@ -24,6 +24,7 @@ void relay_start(struct sim *s, int who)
     *r = (struct relay){.alive = true, .gen = gen, .prod = prod};
     memcpy(r->conns, conns, sizeof conns);
     options.seed = sim_rand(s);
+    failures_begin(s, r, &options);
     if (s->mutation == MUTATION_NO_WINDOW)
         options.window_events = EVENTS_MAX;
     if (s->mutation == MUTATION_NO_SWEEP)
@@ -100,7 +101,7 @@ void relay_stop(struct sim *s, int who)
 static void operate(struct sim *s)
 {
     for (uint32_t i = 0; i < s->srv.nrows; i++)
-        s->srv.rows[i].bad = s->srv.rows[i].invalid = false;
+        world_mend(&s->srv.rows[i]);
 }
 
 void relay_end(struct sim *s, int who)
@@ -233,6 +234,7 @@ void relay_drive(struct sim *s, struct relay *r)
         named_confirm(s, r);
     if (r->lease.held)
         at = earlier(at, lease_deadline(&r->lease));
+    at = earlier(at, failures_due(r));
     if (r->conns[CONN_CONTROL].up && !lease_pending(&r->lease))
         at = earlier(at, r->lease.held ? lease_renew_at(&r->lease) : r->lease_next);
     if (at <= now)
@@ -256,10 +258,12 @@ void relay_put(struct sim *s, struct relay *r, uint64_t tag, uint32_t row, uint3
     check_put(s, r, row, stream);
     r->slot_tags[tag & 4095] = tag;
     v->put_tag = tag;
-    if (!broker_takes(s, r, key_topic(v->key), &why)) {
+    if (!failures_takes(s, r, row, &why)) {
         if (v->put_by == relay_index(s, r))
             v->put_by = NOBODY;
         pipeline_put_failed(r->p, sim_ms(s), tag, why);
+        if (pipeline_is_failed(r->p, tag))
+            failures_add(s, r, tag, row, false);
         return;
     }
     broker_put(s, r, tag, row);
@@ -288,10 +292,14 @@ void relay_row(struct sim *s, struct relay *r, uint32_t index)
 {
     struct pipeline_row in = relay_read_row(s, index);
     uint64_t tag = 0;
-    enum verdict v = pipeline_row(r->p, sim_ms(s), &in, &tag, NULL);
+    enum verdict v;
 
+    failures_item(s, r, index, &in);
+    v = pipeline_row(r->p, sim_ms(s), &in, &tag, NULL);
     if (v == VERDICT_PUT)
         relay_put(s, r, tag, index, 0);
+    else if (v == VERDICT_FAILED)
+        failures_add(s, r, tag, index, false);
     else
         sim_note(s, " verdict", (int64_t)v, index, in.item.seq);
     if ((v == VERDICT_SKIP && s->mutation == MUTATION_IGNORE_SKIP) ||
@@ -314,7 +322,10 @@ void relay_report(struct sim *s, struct relay *r, uint64_t tag, uint32_t index, 
     if (what == DELIVERY_LOST && s->mutation == MUTATION_LOST_OK)
         what = DELIVERY_OK;
     sim_note(s, " reported", index, (int64_t)what, (int64_t)(tag >> 48));
-    (void)named_report(s, r, tag, what, &item);
+    if (what == DELIVERY_ROW && s->mutation == MUTATION_FAILED_OK)
+        what = DELIVERY_OK;
+    if (named_report(s, r, tag, what, &item) && pipeline_is_failed(r->p, tag))
+        failures_add(s, r, tag, index, true);
 }
 
 static void ack_reply(struct sim *s, struct relay *r, uint32_t slot)
@@ -340,6 +351,8 @@ static void of_connection(struct sim *s, struct relay *r, const struct happening
     case EV_STREAM:
         if (h->a == 0)
             conn_stream(s, r);
+        else if (h->a == 2)
+            failures_look(s, r);
         else
             pipeline_notified(r->p, sim_ms(s));
         break;
@@ -357,6 +370,10 @@ static void of_connection(struct sim *s, struct relay *r, const struct happening
         break;
     case EV_ACK_REPLY:
         ack_reply(s, r, (uint32_t)h->a);
+        break;
+    case EV_RECORD_REPLY:
+    case EV_LIST_REPLY:
+        failures_answer(s, r, h);
         break;
     case EV_LEASE_REPLY:
         relay_lease_answer(s, r, h->a);
@@ -415,6 +432,8 @@ static enum conn_kind connection_of(const struct happening *h)
     case EV_PROVED:
         return CONN_READ;
     case EV_ACK_REPLY:
+    case EV_RECORD_REPLY:
+    case EV_LIST_REPLY:
     case EV_LEASE_REPLY:
         return CONN_CONTROL;
     case EV_LOCK_REPLY:

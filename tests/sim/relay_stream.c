@@ -118,6 +118,7 @@ static bool row(struct sim *s, struct relay *r, uint32_t index)
 
     if (named_overlooks(s, r, &in))
         return true;
+    failures_item(s, r, index, &in);
     v = pipeline_stream_row(r->p, sim_ms(s), &in, &tag, &err);
     r->stream.held = false;
     if (v == VERDICT_CUT || (v == VERDICT_INVALID && s->cfg.named)) {
@@ -130,6 +131,8 @@ static bool row(struct sim *s, struct relay *r, uint32_t index)
         relay_put(s, r, tag, index, r->stream.number);
         return true;
     }
+    if (v == VERDICT_FAILED)
+        failures_add(s, r, tag, index, false);
     sim_note(s, " stream verdict", (int64_t)v, index, (int64_t)s->srv.rows[index].seq);
     if (v == VERDICT_SKIP) {
         s->totals.passed++;

@@ -16,8 +16,12 @@ static const char *const kind_names[] = {
     [EV_SRV_UNLOCK] = "unlock",
     [EV_LOCK_TIMEOUT] = "lock-timeout",
     [EV_SRV_SLOT] = "server-slot",
+    [EV_SRV_RECORD] = "server-record",
+    [EV_SRV_LIST] = "server-list",
     [EV_STREAM] = "stream",
     [EV_ACK_REPLY] = "ack-reply",
+    [EV_RECORD_REPLY] = "record-reply",
+    [EV_LIST_REPLY] = "list-reply",
     [EV_LEASE_REPLY] = "lease-reply",
     [EV_LOCK_REPLY] = "lock-reply",
     [EV_SLOT] = "slot",
@@ -43,6 +47,7 @@ static const char *const kind_names[] = {
     [EV_FAULT] = "fault",
     [EV_QUIET] = "quiet",
     [EV_WANT] = "want",
+    [EV_OPERATOR] = "operator",
     [EV_WAKE_CHECK] = "wake-check",
 };
 
@@ -197,11 +202,11 @@ _Noreturn void sim_fail(struct sim *s, const char *guarantee, const char *what, 
 
 static bool of_relay(enum kind k)
 {
-    return k == EV_STREAM || k == EV_ACK_REPLY || k == EV_LEASE_REPLY || k == EV_LOCK_REPLY ||
-           k == EV_PROVED || k == EV_CONN_UP || k == EV_CONN_LOST || k == EV_TICK || k == EV_SEND ||
-           k == EV_REPORT || k == EV_PURGED || k == EV_LOOKUP || k == EV_NOTICE ||
-           k == EV_UNKNOWN || k == EV_FATAL || k == EV_SLOT || k == EV_WAL || k == EV_REBUILT ||
-           k == EV_KAFKA || k == EV_END;
+    return k == EV_STREAM || k == EV_ACK_REPLY || k == EV_RECORD_REPLY || k == EV_LIST_REPLY ||
+           k == EV_LEASE_REPLY || k == EV_LOCK_REPLY || k == EV_PROVED || k == EV_CONN_UP ||
+           k == EV_CONN_LOST || k == EV_TICK || k == EV_SEND || k == EV_REPORT || k == EV_PURGED ||
+           k == EV_LOOKUP || k == EV_NOTICE || k == EV_UNKNOWN || k == EV_FATAL || k == EV_SLOT ||
+           k == EV_WAL || k == EV_REBUILT || k == EV_KAFKA || k == EV_END;
 }
 
 static void of_server(struct sim *s, const struct happening *h)
@@ -223,6 +228,18 @@ static void of_server(struct sim *s, const struct happening *h)
         if (s->cfg.named && s->mutation != MUTATION_UNFLUSHED)
             world_flushed(s);
         conn_answer(s, r, CONN_CONTROL, EV_ACK_REPLY, h->a);
+        return;
+    case EV_SRV_RECORD:
+        if (h->gen != r->conns[CONN_CONTROL].gen || !r->conns[CONN_CONTROL].alive)
+            return;
+        world_record(s, r, &r->failures.records[h->a]);
+        conn_answer(s, r, CONN_CONTROL, EV_RECORD_REPLY, h->a);
+        return;
+    case EV_SRV_LIST:
+        if (h->gen != r->conns[CONN_CONTROL].gen || !r->conns[CONN_CONTROL].alive)
+            return;
+        world_list(s, r);
+        conn_answer(s, r, CONN_CONTROL, EV_LIST_REPLY, 0);
         return;
     case EV_SRV_LEASE:
         if (h->gen == r->conns[CONN_CONTROL].gen && r->conns[CONN_CONTROL].alive)
@@ -300,11 +317,16 @@ bool sim_step(struct sim *s)
     case EV_WANT:
         stream_want(s);
         break;
+    case EV_OPERATOR:
+        world_operator(s, h.a);
+        break;
     case EV_WAKE_CHECK:
         check_wake(s, (uint32_t)h.a, h.b);
         break;
     case EV_SRV_READ:
     case EV_SRV_ACK:
+    case EV_SRV_RECORD:
+    case EV_SRV_LIST:
     case EV_SRV_LEASE:
     case EV_SRV_LOCK:
     case EV_SRV_UNLOCK:

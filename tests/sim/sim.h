@@ -8,8 +8,10 @@
 #ifndef OUTBOX_SIM_H
 #define OUTBOX_SIM_H
 
+#include "broker.h"
 #include "core/lease.h"
 #include "core/pipeline.h"
+#include "failures.h"
 #include "mutations.h"
 #include "named.h"
 
@@ -19,10 +21,6 @@
 
 #define RELAYS 2
 #define WRITERS 12
-#define KEYS 48 /* of these, the first KEYS_SERIAL have writers that wait for each other */
-#define KEYS_SERIAL 36
-#define TOPICS 4
-#define PARTITIONS 3
 #define EVENTS_MAX 6000 /* an episode makes at most so many */
 #define TXN_ROWS_MAX 160
 #define PAGE_MAX 512
@@ -46,9 +44,13 @@ enum kind {
     EV_SRV_LOCK,   /* the wake-up lock is asked for */
     EV_SRV_UNLOCK, /* a: 1 cancels the wait, 0 gives the lock back */
     EV_LOCK_TIMEOUT,
-    EV_SRV_SLOT,    /* a: which slot_ask, and above the low byte its position */
-    EV_STREAM,      /* the next message of the reading connection reaches the relay */
-    EV_ACK_REPLY,   /* a: request's slot */
+    EV_SRV_SLOT,   /* a: which slot_ask, and above the low byte its position */
+    EV_SRV_RECORD, /* a: request's slot */
+    EV_SRV_LIST,
+    EV_STREAM,       /* a: 0 the next message of the reading connection, 1 and 2 notifications */
+    EV_ACK_REPLY,    /* a: request's slot */
+    EV_RECORD_REPLY, /* a: the same */
+    EV_LIST_REPLY,
     EV_LEASE_REPLY, /* a: granted epoch, 0: refused */
     EV_LOCK_REPLY,  /* a: 1 granted, 0 timed out */
     EV_SLOT,        /* a: which slot_answer */
@@ -74,6 +76,7 @@ enum kind {
     EV_FAULT,
     EV_QUIET,      /* writers fall silent, or begin again */
     EV_WANT,       /* streaming is wanted no more, or again */
+    EV_OPERATOR,   /* somebody looks after what failed; a: as in world_operator */
     EV_WAKE_CHECK, /* a: event; was it read in time? */
 };
 
@@ -124,10 +127,13 @@ struct row {
     bool foreign;   /* its xid means nothing to the snapshot difference */
     bool bad;       /* the broker refuses it */
     bool invalid;   /* it cannot become a record */
-    bool message;   /* a logical message */
-    bool tableless; /* that, or deleted by the transaction that wrote it */
-    bool taken;     /* its application has deleted it since; with a named slot it is owed still */
-    bool certain;   /* the relay that put it last knows that it is acknowledged */
+    bool unput;     /* the sink does not take it */
+    bool refused;   /* ever, for its own sake */
+    bool parked, dead, discarded; /* it is in that table */
+    bool message;                 /* a logical message */
+    bool tableless;               /* that, or deleted by the transaction that wrote it */
+    bool taken;   /* its application has deleted it since; with a named slot it is owed still */
+    bool certain; /* the relay that put it last knows that it is acknowledged */
 };
 
 struct txn {
@@ -138,7 +144,17 @@ struct txn {
     bool logged; /* its commit is in the log, and waits for a standby before readers see it */
 };
 
-enum log_kind { LOG_COMMIT, LOG_DELETE, LOG_LEASE };
+enum log_kind {
+    LOG_COMMIT,
+    LOG_DELETE,
+    LOG_LEASE,
+    LOG_PARK,
+    LOG_UNPARK,  /* retried, or its row is gone */
+    LOG_BURY,    /* moved to the dead */
+    LOG_EXHUME,  /* a dead one is written to the outbox once more */
+    LOG_DISCARD, /* a parked one is thrown away */
+    LOG_FORGET,  /* a dead one */
+};
 
 /* The server's log, by which a crash or a fail-over takes things back, and which a slot streams. */
 struct log_entry {
@@ -188,6 +204,7 @@ struct server {
     bool quiet;
     uint32_t messages;
     struct named named;
+    struct graves graves;
 };
 
 /* A temporary slot, as the server knows it: it lives as long as its connection. Of a named one this
@@ -256,30 +273,6 @@ struct conn {
 
 enum lock_state { LOCK_NONE, LOCK_ASKED, LOCK_HELD };
 
-struct record {
-    uint64_t tag;
-    uint32_t row;
-};
-
-struct partition {
-    struct record *ring;
-    uint32_t head, n, appended; /* appended: of the n, from the head, in Kafka but not reported */
-    uint32_t told;              /* of those appended, a report is on its way */
-    int64_t reports_at;
-    bool sending;
-};
-
-enum known { KNOWN_NOT, KNOWN_YES, KNOWN_AWAY };
-
-struct producer {
-    bool alive, fatal;
-    uint32_t gen;
-    uint32_t outstanding;
-    enum known known[TOPICS];
-    int64_t known_at[TOPICS]; /* of a topic that records were put to before it was looked up */
-    struct partition parts[TOPICS * PARTITIONS];
-};
-
 struct relay {
     bool alive, paused, ending;
     uint32_t gen; /* of the process */
@@ -303,20 +296,11 @@ struct relay {
     struct producer prod;
     struct slot slot;
     struct stream stream;
+    struct failures failures;
     bool zombie; /* was stopped, or its server replaced, so that another may own the outbox */
     uint32_t zombie_puts;
     uint32_t grace; /* so many events may be handled before a resumed process looks at the time */
     uint64_t slot_tags[1 << 12];
-};
-
-struct broker {
-    bool up;
-    bool topic[TOPICS];
-    int64_t stalled_until[TOPICS * PARTITIONS];
-    int64_t slow_until;
-    uint32_t first_order[KEYS]; /* the highest order among first occurrences */
-    uint32_t stream_of[KEYS];   /* the stream that a key's last first occurrence came by, if one */
-    uint32_t stream_place[KEYS];
 };
 
 /* What this episode is like; drawn anew for each. */
@@ -331,6 +315,13 @@ struct config {
     uint32_t faults;           /* a bit for each kind */
     uint32_t focus, focus_pct; /* one that comes more often */
     uint32_t slow_pct, async_pct, rollback_pct, prepare_pct, bulk_pct, invalid_pm;
+    bool fails; /* events of their own fault are parked, or die */
+    enum failure_mode policies[TOPICS];
+    bool mixed; /* each process has a policy of its own */
+    uint32_t unput_pm, bad_pm;
+    uint32_t race_pct;   /* what fails is deleted at that moment */
+    uint32_t bad_key;    /* half of its events are refused */
+    int64_t operator_us; /* between looks */
     uint32_t backlog_max;
     uint32_t preload;
     bool stream;
@@ -348,6 +339,7 @@ struct config {
 struct totals {
     uint64_t events, duplicates, reads, acks, faults, sleeps, episodes, wakeups, strays;
     uint64_t slots, streams, streamed, passed, cuts, unseen;
+    uint64_t parked, dead, retried, discarded, released;
     uint64_t named, messages, taken, resumed, stored, repeated;
 };
 
@@ -436,36 +428,6 @@ void world_lock(struct sim *s, int who);
 void world_lock_refuse(struct sim *s, int who);
 void world_unlock(struct sim *s, int who);
 void world_lock_grant(struct sim *s);
-
-/* ---- broker.c: Kafka and the producers ---- */
-void broker_init(struct sim *s);
-void broker_producer(struct sim *s, struct relay *r);
-void broker_producer_free(struct producer *p);
-bool broker_takes(struct sim *s, struct relay *r, uint32_t topic, enum delivery *ret_why);
-void broker_put(struct sim *s, struct relay *r, uint64_t tag, uint32_t row);
-void broker_send(struct sim *s, struct relay *r, uint32_t part);
-void broker_report(struct sim *s, struct relay *r, uint32_t part, uint32_t n);
-void broker_purged(struct sim *s, struct relay *r);
-void broker_append(struct sim *s, int who, uint32_t row, bool zombie);
-void broker_lookup(struct sim *s, struct relay *r, uint32_t topic);
-void broker_notice(struct sim *s, struct relay *r, uint32_t topic);
-void broker_unknown(struct sim *s, struct relay *r, uint64_t tag, uint32_t row);
-void broker_fatal(struct sim *s, struct relay *r);
-void broker_rebuild(struct sim *s, struct relay *r);
-void broker_rebuilt(struct sim *s, struct relay *r);
-/* The process or its producer is gone; what was under way may still arrive. */
-void broker_discard(struct sim *s, struct relay *r);
-void broker_state(struct sim *s, bool up);
-void broker_topic_away(struct sim *s, uint32_t topic);
-
-static inline uint32_t key_topic(uint32_t key)
-{
-    return key % TOPICS;
-}
-static inline uint32_t key_partition(uint32_t key)
-{
-    return key / TOPICS % PARTITIONS;
-}
 
 /* ---- relay_sim.c, relay_lease.c, relay_conn.c: what relay.c does ---- */
 void relay_start(struct sim *s, int who);

@@ -29,11 +29,13 @@ void world_init(struct sim *s)
     v->lease_owner = NOBODY;
     v->lock_holder = NOBODY;
     named_init(s);
+    failures_init(s);
 }
 
 void world_free(struct sim *s)
 {
     named_free(s);
+    failures_free(s);
     free(s->srv.rows);
     free(s->srv.table);
     free(s->srv.log);
@@ -103,7 +105,8 @@ static uint32_t choose_key(struct sim *s, int slot)
     if (t->n > 0 && sim_chance(s, 30))
         return v->rows[t->rows[t->n - 1]].key; /* one aggregate, several events */
     for (int tries = 0; tries < 3; tries++) {
-        uint32_t key = sim_below(s, KEYS);
+        uint32_t key =
+            s->cfg.bad_key < KEYS && sim_chance(s, 20) ? s->cfg.bad_key : sim_below(s, KEYS);
 
         if (key >= KEYS_SERIAL)
             return key;
@@ -129,6 +132,9 @@ uint32_t world_new_row(struct sim *s, uint32_t key, uint64_t xid)
         .put_by = NOBODY,
         .bytes = 1 + sim_below(s, (uint32_t)(sim_below(s, 400) == 0 ? most * 2 : most / 16 + 1)),
         .invalid = sim_below(s, 1000) < s->cfg.invalid_pm && !s->calm,
+        .unput = sim_below(s, 1000) < s->cfg.unput_pm && !s->calm,
+        .bad = !s->calm &&
+               (sim_below(s, 1000) < s->cfg.bad_pm || (key == s->cfg.bad_key && sim_chance(s, 50))),
     };
     s->totals.events++;
     return i;
@@ -337,7 +343,7 @@ static void undo(struct sim *s, const struct log_entry *e)
             row->put_by = NOBODY; /* what was said of it says nothing any more */
         if (e->kind == LOG_DELETE) {
             row->state = ROW_LIVE;
-            if (e->truncate || (row->taken && row->end <= v->named.begins))
+            if (e->truncate || row->waived || (row->taken && row->end <= v->named.begins))
                 row->order = 0; /* later ones of its key have gone out meanwhile */
             row->waived = row->taken = false;
             world_table_add(s, index);
@@ -346,6 +352,8 @@ static void undo(struct sim *s, const struct log_entry *e)
                 world_table_remove(s, index);
             row->state = ROW_GONE;
             row->waived = true;
+        } else {
+            failures_undo(s, e, index);
         }
     }
     v->named.lease = e->lease_slot;

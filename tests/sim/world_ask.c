@@ -99,6 +99,8 @@ static void gather(struct sim *s, struct page *page, const struct read_request *
 
         if (row->seq > upto)
             return;
+        if (branch == BRANCH_START && world_left_out(s, q, row))
+            continue;
         if (wanted(s, q, branch, row))
             page->rows[page->n++] = v->table[i];
     }
@@ -110,6 +112,7 @@ void world_read(struct sim *s, struct relay *r)
     struct page *page = &r->page;
     const struct read_request *q = &r->request;
 
+    check_known(s, r);
     page->n = 0;
     page->next = 0;
     page->header_sent = false;

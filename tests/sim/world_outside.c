@@ -56,7 +56,7 @@ static uint64_t foreign_xid(struct sim *s, uint32_t lot)
 static bool may_return(const struct sim *s, const struct row *row)
 {
     return row->state == ROW_GONE && row->committed && !row->waived && !row->tableless &&
-           row->persisted > 0 && (!s->cfg.named || row->certain);
+           !check_taken_out(row) && row->persisted > 0 && (!s->cfg.named || row->certain);
 }
 
 /* Rows that carry an xid from elsewhere, or from long ago, appear. */
@@ -78,7 +78,7 @@ void world_restore(struct sim *s)
 
         if (lot != 3 || old >= v->nrows || !may_return(s, &v->rows[old])) {
             row = world_new_row(s, KEYS_SERIAL + sim_below(s, KEYS - KEYS_SERIAL), xid);
-            v->rows[row].invalid = false;
+            world_mend(&v->rows[row]);
         } else { /* one that was deleted is inserted again as it was */
             at = world_lower(v, v->rows[row].seq);
             if (v->rows[row].seq >= v->next_seq ||
