@@ -13,8 +13,6 @@
 #include <sys/random.h>
 
 static const int64_t tick_ms = 1000;
-/* An outage whose cause does not change is logged again after this. */
-static const int64_t outage_repeat_ms = 60000;
 static const int lookup_timeout_ms = 5000;
 /* How long a dead producer's last reports are waited for. */
 static const int rebuild_timeout_ms = 5000;
@@ -149,46 +147,6 @@ void relay_pump(struct relay *r, int64_t now)
         return;
     uv_update_time(&r->loop);
     arm_pump(r, now);
-}
-
-/* ---- outages ---- */
-
-void relay_outage(struct relay *r, enum relay_server server, int64_t now, const struct err *why)
-{
-    static const char *const what[SERVERS] = {
-        "PostgreSQL cannot be read",
-        "PostgreSQL cannot be reached for acknowledgements and the lease",
-        "the wake-up lock cannot be asked for",
-        "postgres.direct_uri cannot be listened to",
-        "Kafka cannot be reached",
-    };
-    struct outage *o = &r->outages[server];
-    const char *text = why != NULL ? why->message : "no cause given";
-
-    if (!o->down)
-        o->since = now;
-    if (o->down && strcmp(o->why, text) == 0 && now - o->logged_at < outage_repeat_ms)
-        return;
-    o->down = true;
-    o->logged_at = now;
-    (void)snprintf(o->why, sizeof o->why, "%.*s", (int)sizeof o->why - 1, text);
-    log_warn(r->log, server == SERVER_KAFKA ? "kafka" : "postgres",
-             "%s: %s. Events %s; tried again", what[server], text,
-             server == SERVER_LISTEN ? "are found without notifications" : "wait in the table");
-}
-
-bool relay_recovered(struct relay *r, enum relay_server server, int64_t now)
-{
-    struct outage *o = &r->outages[server];
-    bool was_down = o->down;
-
-    (void)now;
-    if (o->was_up)
-        o->reconnects++;
-    o->was_up = true;
-    o->down = false;
-    o->why[0] = '\0';
-    return was_down;
 }
 
 /* ---- ending ---- */

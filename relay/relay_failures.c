@@ -103,6 +103,7 @@ static void on_recorded(void *arg, uint64_t tag, bool gone)
     struct relay *r = arg;
     int64_t now = clock_boot_ms();
 
+    relay_work_done(r, WORK_FAILURES);
     pipeline_recorded(r->pipeline, now, tag, gone ? RECORD_GONE : RECORD_DONE);
     relay_pump(r, now);
 }
@@ -115,10 +116,7 @@ static void on_error(void *arg, const struct err *why)
     if (why->class == ERR_FENCED)
         owner_check(r->owner);
     else
-        log_warn(r->log, "postgres",
-                 "events that cannot be published could not be recorded or listed, which is tried "
-                 "again: %s",
-                 why->message);
+        relay_work_failed(r, WORK_FAILURES, clock_boot_ms(), why);
 }
 
 static void on_list_begin(void *arg)
@@ -146,6 +144,8 @@ static void on_list_end(void *arg)
     struct pipeline_view view;
     uint32_t released = pipeline_parked_end(r->pipeline, now);
 
+    if (failures_pending(r->failures) == 0)
+        relay_work_done(r, WORK_FAILURES);
     pipeline_view(r->pipeline, &view);
     if (released > 0)
         log_info(r->log, "relay",

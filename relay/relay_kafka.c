@@ -421,7 +421,7 @@ static void on_up(void *arg, bool up, const struct err *why)
 
     if (!up) {
         relay_outage(r, SERVER_KAFKA, now, why);
-    } else if (relay_recovered(r, SERVER_KAFKA, now)) {
+    } else if (relay_recovered(r, SERVER_KAFKA)) {
         log_info(r->log, "kafka", "Kafka is reachable again");
     } else {
         log_info(r->log, "kafka", "Kafka is reachable");

@@ -143,7 +143,7 @@ static void on_source_up(void *arg, const struct pg_facts *facts)
 
     if (r->closing)
         return;
-    back = relay_recovered(r, SERVER_READ, now);
+    back = relay_recovered(r, SERVER_READ);
     compare_server(r, facts, now);
     r->facts = *facts;
     r->known = true;
@@ -216,8 +216,10 @@ static void on_read_end(void *arg, uint32_t rows, bool ok, const struct err *why
     struct relay *r = arg;
     int64_t now = clock_boot_ms();
 
-    if (!ok)
-        log_warn(r->log, "postgres", "a read failed and is repeated: %s", why->message);
+    if (ok)
+        relay_work_done(r, WORK_READ);
+    else
+        relay_work_failed(r, WORK_READ, now, why);
     pipeline_read_end(r->pipeline, now, rows, ok);
     r->probe_reads++;
     log_strays(r);
@@ -248,7 +250,7 @@ static void on_control_up(void *arg)
     struct relay *r = arg;
     int64_t now = clock_boot_ms();
 
-    (void)relay_recovered(r, SERVER_CONTROL, now);
+    (void)relay_recovered(r, SERVER_CONTROL);
     r->control_up = true;
     join(r, now);
     relay_pump(r, now);
@@ -296,7 +298,9 @@ static void on_acknowledged(void *arg, uint32_t batch, enum acknowledge_result r
     if (result == ACKNOWLEDGE_FENCED)
         owner_check(r->owner); /* who or what has advanced the epoch? */
     if (result == ACKNOWLEDGE_FAILED)
-        log_warn(r->log, "postgres", "an acknowledgement failed and is repeated: %s", why->message);
+        relay_work_failed(r, WORK_ACKNOWLEDGE, now, why);
+    else
+        relay_work_done(r, WORK_ACKNOWLEDGE);
     relay_pump(r, now);
 }
 
@@ -320,6 +324,8 @@ static void on_disowned(void *arg, const char *why)
     int64_t now = clock_boot_ms();
 
     log_warn(r->log, "lease", "standing by: %s; what is in flight is given up", why);
+    relay_work_done(r, WORK_ACKNOWLEDGE); /* it is the next owner's */
+    relay_work_done(r, WORK_FAILURES);
     pipeline_disown(r->pipeline, now);
     relay_failures_disowned(r);
     relay_discard_producer(r);
@@ -343,7 +349,10 @@ static void on_owner_error(void *arg, const struct err *why)
 {
     struct relay *r = arg;
 
-    log_warn(r->log, "lease", "the lease could not be asked for: %s", why->message);
+    if (why != NULL)
+        relay_work_failed(r, WORK_LEASE, clock_boot_ms(), why);
+    else
+        relay_work_done(r, WORK_LEASE);
 }
 
 /* ---- waking ---- */
@@ -377,7 +386,7 @@ static void on_listener_up(void *arg, bool pooled)
 
     if (r->closing)
         return;
-    (void)relay_recovered(r, SERVER_LISTEN, now);
+    (void)relay_recovered(r, SERVER_LISTEN);
     r->listener_up = true;
     r->listener_pooled = pooled;
     renew_probe(r, now);

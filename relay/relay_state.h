@@ -1,6 +1,6 @@
 /* The relay's parts and what is known of them; shared by its sources: relay.c (life),
  * relay_postgres.c, relay_kafka.c (the callbacks of either side), relay_wal.c (the stream's),
- * relay_status.c (what it says of itself). */
+ * relay_outage.c (what does not work), relay_status.c (what it says of itself). */
 #ifndef OUTBOX_RELAY_STATE_H
 #define OUTBOX_RELAY_STATE_H
 
@@ -31,14 +31,25 @@ enum relay_server {
     SERVERS,
 };
 
-/* A server that is away: what was said of it last, so that each cause is logged once. */
+/* What a server that is there may refuse all the same. */
+enum relay_work {
+    WORK_READ,
+    WORK_ACKNOWLEDGE,
+    WORK_LEASE,
+    WORK_FAILURES,
+    WORKS,
+};
+
+/* A server that is away, or work that fails: what was said of it last, so that each cause is logged
+ * once. */
 struct outage {
     bool down;
-    bool was_up; /* ever */
+    bool was_up;          /* ever */
+    int64_t inspected_at; /* the table, for its sake; 0: not */
     int64_t since;
     int64_t logged_at;
     uint64_t reconnects;
-    char why[256];
+    char why[512];
 };
 
 /* A place in the log that is not known any more. */
@@ -121,6 +132,7 @@ struct relay {
     bool pumping, pump_again;
 
     struct outage outages[SERVERS];
+    struct outage failing[WORKS];
     struct relay_counters counters;
     char **topic_causes; /* by topic: why it is away, NULL if it is not */
     uint32_t ntopic_causes;
@@ -133,7 +145,7 @@ struct relay {
     char culprit_topic[ROUTE_TOPIC_MAX + 1];
     uint64_t culprit_behind; /* of a named slot's stream: where its transaction is passed over */
     struct err culprit_why;
-    char stall[320]; /* empty: it flows */
+    char stall[600]; /* empty: it flows */
 
     bool stopping;
     bool closing;
@@ -145,9 +157,17 @@ struct relay {
 void relay_pump(struct relay *r, int64_t now);
 /* Ends with this code after the cause was logged; nothing more is published. */
 void relay_fail(struct relay *r, int exit_code);
+
+/* relay_outage.c */
 void relay_outage(struct relay *r, enum relay_server server, int64_t now, const struct err *why);
 /* Returns true if the server was away. */
-bool relay_recovered(struct relay *r, enum relay_server server, int64_t now);
+bool relay_recovered(struct relay *r, enum relay_server server);
+/* Work that is tried again failed; where the table or the rights may be why, they are inspected. */
+void relay_work_failed(struct relay *r, enum relay_work work, int64_t now, const struct err *why);
+/* It did not, or there is nothing of it to do. */
+void relay_work_done(struct relay *r, enum relay_work work);
+/* Why work fails, "" where none does; borrowed. */
+const char *relay_work_error(const struct relay *r);
 
 /* relay_postgres.c */
 int relay_postgres_open(struct relay *r, struct err *err);

@@ -28,6 +28,8 @@ static void describe_unowned(struct relay *r, char *ret, size_t size)
     else if (r->outages[SERVER_CONTROL].down)
         (void)snprintf(ret, size, "the lease cannot be asked for: %s",
                        r->outages[SERVER_CONTROL].why);
+    else if (r->failing[WORK_LEASE].down)
+        (void)snprintf(ret, size, "the lease cannot be asked for: %s", r->failing[WORK_LEASE].why);
     else if (!o.seen && o.epoch > 0)
         (void)snprintf(ret, size, "PostgreSQL does not answer, so the lease could not be renewed");
 }
@@ -56,6 +58,8 @@ static void describe_stall(struct relay *r, int64_t now, const struct pipeline_v
     else if (!v->ack_up)
         (void)snprintf(ret, size, "rows cannot be acknowledged: %s",
                        r->outages[SERVER_CONTROL].why);
+    else if (relay_work_error(r)[0] != '\0')
+        (void)snprintf(ret, size, "PostgreSQL refuses: %s", relay_work_error(r));
     else if (r->config->source_slot[0] != '\0' && r->wal_why[0] != '\0')
         (void)snprintf(ret, size, "the slot cannot be read: %.200s", r->wal_why);
     else if (v->stalled)
@@ -237,7 +241,7 @@ static const char *postgres_error(const struct relay *r)
     for (size_t i = 0; i < sizeof servers / sizeof *servers; i++)
         if (r->outages[servers[i]].down)
             return r->outages[servers[i]].why;
-    return "";
+    return relay_work_error(r);
 }
 
 static json_t *topics_waiting(const struct relay *r)

@@ -17,6 +17,8 @@ static void conn_connect(struct pg_conn *c);
 static const uint64_t pace_count_ms = 10;
 static const uint32_t pace_fast = 100;
 static const uint32_t pace_few = 50;
+/* Up for so long it was a sound one: it is tried again soon. */
+static const int64_t settled_ms = 10000;
 
 void conn_maybe_free(struct pg_conn *c)
 {
@@ -115,7 +117,11 @@ static void conn_lost_now(struct pg_conn *c)
 {
     bool was_up = c->state == CONN_UP;
 
-    c->lost = false;
+    /* What we do not like about a server it is not asked about ten times a second. */
+    if (was_up && (c->broke || clock_boot_ms() - c->up_at >= settled_ms))
+        backoff_reset(&c->backoff);
+    c->lost = c->broke = false;
+    c->last_words.class = ERR_NONE;
     c->paused = false;
     c->resumed = false;
     c->before = NULL;
@@ -149,8 +155,9 @@ void conn_lose_by_libpq(struct pg_conn *c)
 {
     struct err err;
 
+    c->broke = true;
     (void)pg_error_of_conn(&err, c->pq);
-    pg_conn_lose(c, &err);
+    pg_conn_lose(c, c->last_words.class != ERR_NONE ? &c->last_words : &err);
 }
 
 /* ---- closing ---- */
@@ -266,7 +273,7 @@ static void came_up(struct pg_conn *c)
         conn_lose_by_libpq(c);
         return;
     }
-    backoff_reset(&c->backoff);
+    c->up_at = c->idle_since;
     conn_arm_timer(c);
     c->callbacks.on_up(c->arg);
 }
@@ -292,10 +299,15 @@ static void poll_connect(struct pg_conn *c)
     conn_lose_by_libpq(c);
 }
 
+/* Notices are for people at a prompt, but for the last words of a server that ends an idle session.
+ */
 static void on_notice(void *arg, const PGresult *res)
 {
-    (void)arg; /* notices are for people at a prompt */
-    (void)res;
+    struct pg_conn *c = arg;
+    const char *severity = PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
+
+    if (severity != NULL && strcmp(severity, "FATAL") == 0)
+        (void)pg_error_of_result(&c->last_words, res);
 }
 
 static void resolve_ended(void *arg)
@@ -325,7 +337,8 @@ static void resolved(void *arg, const struct resolved *r, const struct err *why)
         pg_conn_lose(c, &err);
         return;
     }
-    PQsetNoticeReceiver(c->pq, on_notice, NULL);
+    PQsetNoticeReceiver(c->pq, on_notice, c);
+    (void)PQsetErrorVerbosity(c->pq, PQERRORS_VERBOSE); /* a refused login's SQLSTATE */
     if (PQstatus(c->pq) == CONNECTION_BAD || make_watch(c, UV_WRITABLE) != 0)
         conn_lose_by_libpq(c);
 }

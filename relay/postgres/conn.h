@@ -38,7 +38,7 @@ struct pg_conn_callbacks {
 };
 
 /* What a request is answered with: the last result (borrowed), or a failed one and why it failed.
- */
+ * An answer that says the server is read-only loses the connection. */
 typedef void (*pg_result_fn)(void *arg, const PGresult *res, const struct err *why);
 /* One COPY row, borrowed. */
 typedef void (*pg_copy_fn)(void *arg, const char *data, size_t len);

@@ -60,13 +60,16 @@ struct pg_conn {
     uint32_t pending;
     int64_t waiting_since; /* for the head's answer: sent, or the last sign of life */
     int64_t idle_since;
+    int64_t up_at;
     bool handling; /* inside conn_handle_input: a lost connection is dealt with at its end */
     bool lost;
+    bool broke;        /* lost by the network or the server, not by what we think of it */
     bool close_wanted; /* likewise */
     bool paused;
     struct pace pace;
     bool resumed; /* input may lie in libpq's buffer, of which the socket does not tell */
     struct err why;
+    struct err last_words; /* the server's; ERR_NONE: it has said none */
 
     uint32_t works; /* cancels on the thread pool, and handles that are closing */
     bool cancelling;

@@ -38,9 +38,11 @@ static void finish(struct pg_conn *c, struct request *r)
 
     if (!ok)
         (void)pg_error_of_result(&err, r->last);
+    /* It took writes when it was connected to: where that is now is for libpq to find out. */
+    if (!ok && pg_error_is(r->last, PG_READ_ONLY))
+        pg_conn_lose(c, &err);
     r->done(r->arg, r->last, ok ? NULL : &err);
     free_request(r);
-    (void)c;
 }
 
 /* The head has been answered in full. */

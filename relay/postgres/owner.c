@@ -21,7 +21,8 @@ struct owner {
     struct lease lease;
     bool had;       /* held it before, under lease.epoch */
     bool again;     /* ask once more when the answer is there */
-    int64_t ask_at; /* standby */
+    bool failing;   /* the last answer was an error */
+    int64_t ask_at; /* not before: on standby, or after an error */
     struct owner_view view;
     struct owner_callbacks callbacks;
     void *arg;
@@ -88,10 +89,15 @@ static void answered(void *arg, const PGresult *res, const struct err *why)
     }
     if (why != NULL) {
         lease_refused(&o->lease);
-        o->ask_at = clock_boot_ms() + standby_ms;
+        o->ask_at =
+            clock_boot_ms() + (o->lease.ttl_ms / 8 < standby_ms ? o->lease.ttl_ms / 8 : standby_ms);
+        o->failing = true;
         o->callbacks.on_error(o->arg, why);
     } else {
         o->view.seen = true;
+        if (o->failing)
+            o->callbacks.on_error(o->arg, NULL);
+        o->failing = false;
         if (!PQgetisnull(res, 0, 0))
             granted(o, strtoull(PQgetvalue(res, 0, 0), NULL, 10));
         else
@@ -139,14 +145,20 @@ void owner_expire(struct owner *o, int64_t now)
     disowned(o, "the lease could not be renewed in time");
 }
 
+static int64_t ask_again_at(const struct owner *o)
+{
+    int64_t renew_at = o->lease.held ? lease_renew_at(&o->lease) : INT64_MIN;
+
+    return renew_at > o->ask_at ? renew_at : o->ask_at;
+}
+
 static void on_timer(uv_timer_t *timer)
 {
     struct owner *o = timer->data;
     int64_t now = clock_boot_ms();
 
     owner_expire(o, now);
-    if (o->conn != NULL && !o->releasing && !lease_pending(&o->lease) &&
-        now >= (o->lease.held ? lease_renew_at(&o->lease) : o->ask_at))
+    if (o->conn != NULL && !o->releasing && !lease_pending(&o->lease) && now >= ask_again_at(o))
         ask(o);
     schedule(o);
 }
@@ -157,7 +169,7 @@ static void schedule(struct owner *o)
     int64_t at = INT64_MAX;
 
     if (o->conn != NULL && !o->releasing && !lease_pending(&o->lease))
-        at = o->lease.held ? lease_renew_at(&o->lease) : o->ask_at;
+        at = ask_again_at(o);
     if (o->lease.held && lease_deadline(&o->lease) < at)
         at = lease_deadline(&o->lease);
     if (at == INT64_MAX || uv_is_closing((uv_handle_t *)&o->timer))

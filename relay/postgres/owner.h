@@ -20,7 +20,7 @@ struct owner_callbacks {
     void (*on_disowned)(void *arg, const char *why);
     /* Still ours, but the outbox was truncated: what was in flight has no rows any more. */
     void (*on_truncated)(void *arg, uint64_t epoch);
-    /* A request of ours failed for another reason than the connection. */
+    /* A request of ours failed for another reason than the connection; why NULL: no more. */
     void (*on_error)(void *arg, const struct err *why);
 };
 

@@ -1,5 +1,5 @@
-/* libpq's errors as ours: class by SQLSTATE, the primary message only (a detail may quote a row).
- */
+/* libpq's errors as ours: class and remedy by SQLSTATE, the primary message only (a detail may
+ * quote a row). */
 #ifndef OUTBOX_POSTGRES_PG_ERROR_H
 #define OUTBOX_POSTGRES_PG_ERROR_H
 
@@ -10,12 +10,14 @@
 
 /* Of a failed result; returns -class. */
 int pg_error_of_result(struct err *err, const PGresult *res);
-/* Of a connection that broke or never stood: ERR_UNAVAILABLE, lines joined. */
+/* Of a connection that broke or never stood: ERR_UNAVAILABLE, lines joined. With
+ * PQERRORS_VERBOSE, else it has no SQLSTATE. */
 int pg_error_of_conn(struct err *err, const PGconn *conn);
 /* True for a result with this SQLSTATE. */
 bool pg_error_is(const PGresult *res, const char *sqlstate);
 
 #define PG_LOCK_NOT_AVAILABLE "55P03"
 #define PG_QUERY_CANCELED "57014"
+#define PG_READ_ONLY "25006"
 
 #endif
