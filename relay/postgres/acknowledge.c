@@ -1,5 +1,6 @@
 #include "postgres/acknowledge.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,18 +63,21 @@ static void answered(void *arg, const PGresult *res, const struct err *why)
     enum acknowledge_result result = ACKNOWLEDGE_FAILED;
     struct sent batch = a->sent[0];
     struct slice snapshot = {NULL, 0};
+    struct err elsewhere;
 
     a->n--;
     memmove(a->sent, a->sent + 1, a->n * sizeof *a->sent);
+    if (why == NULL && strcmp(PQgetvalue(res, 0, 1), "t") != 0) {
+        (void)err_set(&elsewhere, ERR_CONFIG, "the table's name is another one's now");
+        why = &elsewhere;
+    }
     if (why == NULL)
-        result = PQntuples(res) == 1 && strcmp(PQgetvalue(res, 0, 0), "1") == 0
-                     ? ACKNOWLEDGE_DONE
-                     : ACKNOWLEDGE_FENCED;
-    if (result == ACKNOWLEDGE_DONE && PQnfields(res) == 3 &&
-        strtoul(PQgetvalue(res, 0, 1), NULL, 10) < batch.rows) {
+        result = strcmp(PQgetvalue(res, 0, 0), "1") == 0 ? ACKNOWLEDGE_DONE : ACKNOWLEDGE_FENCED;
+    if (result == ACKNOWLEDGE_DONE && PQnfields(res) == 4 &&
+        strtoul(PQgetvalue(res, 0, 2), NULL, 10) < batch.rows) {
         result = ACKNOWLEDGE_PARTLY;
-        snapshot.data = (const unsigned char *)PQgetvalue(res, 0, 2);
-        snapshot.len = (size_t)PQgetlength(res, 0, 2);
+        snapshot.data = (const unsigned char *)PQgetvalue(res, 0, 3);
+        snapshot.len = (size_t)PQgetlength(res, 0, 3);
     }
     a->on_result(a->arg, batch.number, result, &snapshot, why);
 }
@@ -86,8 +90,9 @@ static int position_parameter(const struct ledger_batch *batch)
 
 /*
  * The lease is read in the same statement, under the same snapshot, which is taken after the
- * statement has its locks: a TRUNCATE that was waited for has advanced the epoch by then. The count
- * tells whether the lease was ours, whatever became of the rows.
+ * statement has its locks: a TRUNCATE that was waited for has advanced the epoch by then, and
+ * another table that took the name meanwhile, whose rows carry the same numbers, is found out. The
+ * count tells whether the lease was ours, whatever became of the rows.
  */
 static void build_sql(struct acknowledger *a, const struct pg_facts *facts,
                       const struct ledger_batch *batch, uint64_t position)
@@ -98,17 +103,22 @@ static void build_sql(struct acknowledger *a, const struct pg_facts *facts,
     const char *match = batch->strict ? "o.seq = a.seq AND o.id = a.id" : "o.seq = ANY ($3)";
 
     buf_reset(&a->sql);
+    buf_printf(&a->sql,
+               "WITH t AS MATERIALIZED (SELECT coalesce(pg_catalog.to_regclass($outbox_relay$%s"
+               "$outbox_relay$) = %" PRIu32 ", false) AS same), l AS ",
+               facts->table, facts->oid);
     if (position != 0)
         buf_printf(&a->sql,
-                   "WITH l AS (UPDATE %s SET confirmed_lsn = greatest(confirmed_lsn, $%d),"
-                   " slot_snapshot = NULL WHERE shard = $1 AND epoch = $2 RETURNING 1)",
+                   "(UPDATE %s SET confirmed_lsn = greatest(confirmed_lsn, $%d), slot_snapshot ="
+                   " NULL WHERE shard = $1 AND epoch = $2 AND (SELECT same FROM t) RETURNING 1)",
                    facts->lease, position_parameter(batch) + 1);
     else
         buf_printf(&a->sql,
-                   "WITH l AS MATERIALIZED (SELECT 1 FROM %s WHERE shard = $1 AND epoch = $2)",
+                   "MATERIALIZED (SELECT 1 FROM %s WHERE shard = $1 AND epoch = $2"
+                   " AND (SELECT same FROM t))",
                    facts->lease);
     if (batch->n == 0) {
-        buf_printf(&a->sql, " SELECT pg_catalog.count(*) FROM l");
+        buf_printf(&a->sql, " SELECT (SELECT pg_catalog.count(*) FROM l), same FROM t");
         return;
     }
     buf_printf(&a->sql, ", d AS (");
@@ -122,10 +132,10 @@ static void build_sql(struct acknowledger *a, const struct pg_facts *facts,
     /* How many rows it found matters of rows that were streamed alone: they may not be visible yet.
      */
     buf_printf(&a->sql, batch->streamed
-                            ? " RETURNING 1) SELECT (SELECT pg_catalog.count(*) FROM l),"
+                            ? " RETURNING 1) SELECT (SELECT pg_catalog.count(*) FROM l), same,"
                               " (SELECT pg_catalog.count(*) FROM d),"
-                              " pg_catalog.pg_current_snapshot()"
-                            : ") SELECT pg_catalog.count(*) FROM l");
+                              " pg_catalog.pg_current_snapshot() FROM t"
+                            : ") SELECT (SELECT pg_catalog.count(*) FROM l), same FROM t");
 }
 
 /* An array in binary (PostgreSQL source, array_recv): dimensions, flags, type, length, lower bound,

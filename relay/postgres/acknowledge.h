@@ -12,7 +12,8 @@ struct acknowledger;
 enum acknowledge_result {
     ACKNOWLEDGE_DONE,
     ACKNOWLEDGE_FENCED, /* the lease has another epoch: nothing was deleted */
-    ACKNOWLEDGE_FAILED, /* why says how; nothing was deleted */
+    ACKNOWLEDGE_FAILED, /* why says how, ERR_CONFIG where another table has taken the name; nothing
+                         * was deleted */
     ACKNOWLEDGE_PARTLY, /* fewer rows were there than it named */
 };
 

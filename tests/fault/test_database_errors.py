@@ -303,6 +303,36 @@ def test_shutting_down(guarded: Guarded) -> None:
     expect_recovery(scene, relay)
 
 
+@pytest.mark.parametrize("in_flight", [True, False])
+def test_another_table_takes_the_name(guarded: Guarded, in_flight: bool) -> None:
+    """Without any error in between, while an acknowledgement waits for the change to commit: the
+    new rows carry the numbers of those that were published."""
+    scene = guarded.scene
+    scene.kafka.create_topic(scene.topic)
+    relay = guarded.relay({"lease.ttl_ms": 20000})
+    guarded.write(1)
+    scene.oracle.wait(20)
+    wait_for(lambda: scene.unacknowledged() == 0, "it to be acknowledged")
+    if in_flight:
+        scene.kafka.pause()
+        guarded.write(100)
+        relay.wait_metric("inflight_events", 100)
+    connection = scene.postgres.connect(scene.db)
+    with contextlib.closing(connection), connection, connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE outbox RENAME TO outbox_old")
+        if in_flight:
+            scene.kafka.resume()
+            scene.oracle.wait(20)
+            wait_for(lambda: scene.sql(_WAITS, guarded.role), "the acknowledgement to wait")
+        cursor.execute("CREATE TABLE outbox (LIKE outbox_old INCLUDING ALL)")
+        cursor.execute(f"GRANT SELECT, DELETE ON outbox TO {guarded.role}")
+        events = scene.insert(connection, 101)
+    scene.told(events)
+    guarded.write()
+    expect_recovery(scene, relay, WINDOW)
+    relay.wait_log("the table is another one than before")
+
+
 # -- what a statement is answered with -----------------------------------------------------------
 
 TRIGGER = """
