@@ -57,17 +57,24 @@ static bool grow(struct keyset *s)
     return true;
 }
 
-/* The entry, which is made if it is not there. ERR_NOMEM. */
-static int reserve(struct keyset *s, uint64_t hash, struct keyset_entry **ret, struct err *err)
+/* The entry, which is made if it is not there; NULL without memory. */
+static struct keyset_entry *reserve(struct keyset *s, uint64_t hash)
 {
+    struct keyset_entry *e;
+
     if ((s->n + 1) * 2 > s->cap && !grow(s))
-        return err_set(err, ERR_NOMEM, "out of memory for parked keys");
-    *ret = &s->entries[place(s, hash)];
-    if ((*ret)->hash == 0) {
-        **ret = (struct keyset_entry){.hash = hash};
+        return NULL;
+    e = &s->entries[place(s, hash)];
+    if (e->hash == 0) {
+        *e = (struct keyset_entry){.hash = hash};
         s->n++;
     }
-    return 0;
+    return e;
+}
+
+static int no_memory(struct err *err)
+{
+    return err_set(err, ERR_NOMEM, "out of memory for parked keys");
 }
 
 static void take_out(struct keyset *s, uint32_t i)
@@ -93,12 +100,12 @@ static void take_out(struct keyset *s, uint32_t i)
 
 int keyset_fail(struct keyset *s, uint64_t hash, struct err *err)
 {
-    struct keyset_entry *e;
-    int rc = reserve(s, hash, &e, err);
+    struct keyset_entry *e = reserve(s, hash);
 
-    if (rc == 0)
-        e->failing++;
-    return rc;
+    if (e == NULL)
+        return no_memory(err);
+    e->failing++;
+    return 0;
 }
 
 void keyset_settle(struct keyset *s, uint64_t hash, bool stored)
@@ -135,12 +142,12 @@ void keyset_list_begin(struct keyset *s)
 
 int keyset_list(struct keyset *s, uint64_t hash, struct err *err)
 {
-    struct keyset_entry *e;
-    int rc = reserve(s, hash, &e, err);
+    struct keyset_entry *e = reserve(s, hash);
 
-    if (rc == 0)
-        e->stored = e->confirmed = true;
-    return rc;
+    if (e == NULL)
+        return no_memory(err);
+    e->stored = e->confirmed = true;
+    return 0;
 }
 
 uint32_t keyset_list_end(struct keyset *s)
