@@ -30,8 +30,7 @@ struct failures {
     uint64_t epoch;
     struct failure *first, **last;
     uint32_t n;
-    uint64_t
-        tags[SENT_MAX]; /* of those on their way, a ring: answers come in the order of sending */
+    uint64_t tags[SENT_MAX]; /* of those on their way, a ring in the order of sending */
     uint32_t oldest, sent;
     bool listing;
     bool list_again;

@@ -123,6 +123,28 @@ def test_a_limit_that_is_raised(scene: Scene) -> None:
     assert relay.metric("producer_rebuilds_total") == 0
 
 
+@pytest.mark.parametrize("scene", ["delete"], indirect=True)
+def test_records_that_outlast_the_lease(scene: Scene) -> None:
+    """They wait for a lock, one behind the other, and the lease's renewal behind them. Once they
+    are answered, they are sent again, and so is what fails later."""
+    settings = {"failure.policy": "park", "lease.ttl_ms": 2000}
+    relay = scene.relay(settings).wait_ready()
+    scene.write(20, keys=20)
+    scene.oracle.wait(30)
+    with scene.postgres.connect(scene.db) as lock:
+        lock.cursor().execute("LOCK TABLE outbox_parked IN EXCLUSIVE MODE")
+        scene.write(10, **BAD)
+        relay.wait_log("standing by")
+        relay.wait_log("owning again")
+    wait_parked(scene, relay, 10)
+    scene.write(20, keys=20, **BAD)
+    wait_parked(scene, relay, 20)
+    scene.sql("UPDATE outbox SET headers = NULL")
+    scene.sql("DELETE FROM outbox_parked")
+    scene.sql("SELECT pg_notify('outbox_relay_' || 'outbox'::regclass::oid, 'parked')")
+    scene.judge(max_duplicates=WINDOW)
+
+
 def test_compressed_it_may_fit(scene: Scene) -> None:
     relay = scene.relay({"failure.policy": "park", "kafka.compression.type": "gzip"}).wait_ready()
     scene.write(5, keys=1, **REFUSED)
