@@ -60,6 +60,9 @@ int main(int argc, char **argv)
     case COMMAND_STATUS:
         exit_code = cli_status(&cli);
         break;
+    case COMMAND_DOCTOR:
+        exit_code = cli_doctor(&cli);
+        break;
     case COMMAND_DEAD:
         exit_code = cli_dead(&cli);
         break;

@@ -114,11 +114,11 @@ static int refuse_word(const char *word, const char *why, const char *near, stru
 static int find_command(const struct words *w, size_t at, enum command *ret, size_t *ret_used,
                         struct err *err)
 {
-    static const char *const names[] = {"run",  "check",   "status", "config",
-                                        "dead", "version", "help"};
-    static const enum command commands[] = {COMMAND_RUN,          COMMAND_CHECK, COMMAND_STATUS,
-                                            COMMAND_CONFIG_PRINT, COMMAND_DEAD,  COMMAND_VERSION,
-                                            COMMAND_HELP};
+    static const char *const names[] = {"run",    "check", "status",  "doctor",
+                                        "config", "dead",  "version", "help"};
+    static const enum command commands[] = {COMMAND_RUN,     COMMAND_CHECK,        COMMAND_STATUS,
+                                            COMMAND_DOCTOR,  COMMAND_CONFIG_PRINT, COMMAND_DEAD,
+                                            COMMAND_VERSION, COMMAND_HELP};
     const size_t n = sizeof names / sizeof names[0];
     size_t i = 0;
 
@@ -224,9 +224,10 @@ static int choose(struct cli *c, const struct words *w, struct err *err)
     if (c->fix && c->command != COMMAND_CHECK && c->command != COMMAND_HELP)
         return err_set(err, ERR_USAGE, "flag --fix: goes with check");
     if (c->json && c->command == COMMAND_RUN)
-        return err_set(err, ERR_USAGE,
-                       "flag --json: goes with status, check, config print and version; for the "
-                       "log of run it is --log-format json");
+        return err_set(
+            err, ERR_USAGE,
+            "flag --json: goes with status, doctor, check, dead, config print and version; "
+            "for the log of run it is --log-format json");
     return 0;
 }
 

@@ -11,6 +11,7 @@ enum command {
     COMMAND_RUN,
     COMMAND_CHECK,
     COMMAND_STATUS,
+    COMMAND_DOCTOR,
     COMMAND_CONFIG_PRINT,
     COMMAND_DEAD,
     COMMAND_VERSION,
@@ -21,10 +22,10 @@ struct cli {
     enum command command;
     enum command
         help_for; /* COMMAND_HELP: the command asked about, COMMAND_HELP itself for the whole */
-    bool json;    /* --json of status, check, config print, version */
+    bool json;    /* --json of status, doctor, check, config print, dead, version */
     bool fix;     /* --fix of check */
     struct dead_request dead; /* of dead, but for uri and table; strings are argv's */
-    struct config *config;    /* loaded for run, check, status, config print; else NULL */
+    struct config *config;    /* loaded for all but version and help; else NULL */
 };
 
 /* Parses the command line, environment and file. `--help` after a command becomes COMMAND_HELP,
@@ -39,6 +40,7 @@ int cli_version(const struct cli *c);
 int cli_config_print(const struct cli *c);
 int cli_status(const struct cli *c);
 int cli_check(const struct cli *c);
+int cli_doctor(const struct cli *c);
 int cli_dead(const struct cli *c);
 
 /* Prints "outbox-relay: message" to stderr; returns the exit code of the class. */

@@ -11,6 +11,7 @@ static const char overview[] =
     "  run            publish until it is stopped (the default)\n"
     "  check          try settings, connections, rights, schema and topics; changes nothing\n"
     "  status         ask the running relay how it is\n"
+    "  doctor         say what holds events back, and the command that ends it\n"
     "  config print   show the effective settings and where each came from, secrets hidden\n"
     "  dead           list, show, retry or discard events that could not be published\n"
     "  version        show the version, and those of the libraries\n"
@@ -40,8 +41,9 @@ static const char exits[] = "\n"
                             "  0   done, or stopped after draining\n"
                             "  64  a wrong command line\n"
                             "  65  halted on an event that Kafka refuses\n"
-                            "  69  a server cannot be reached (check, status)\n"
+                            "  69  a server cannot be reached (check, status, doctor)\n"
                             "  70  a bug in outbox-relay\n"
+                            "  75  something holds events back (doctor)\n"
                             "  77  a right is missing\n"
                             "  78  a wrong setting, or a table that does not fit\n"
                             "\n"
@@ -81,6 +83,21 @@ static const char status_text[] =
     "\n"
     "Example:\n"
     "  outbox-relay status --http-listen 127.0.0.1:9478\n";
+
+static const char doctor_text[] =
+    "Usage: outbox-relay doctor [--json] [--setting value ...]\n"
+    "\n"
+    "Looks at the database, at Kafka and at the relay that runs at http.listen, or without one, "
+    "and\n"
+    "says what holds events back, by its name: a line for each finding, `what \xe2\x80\x94 where "
+    "\xe2\x80\x94 remedy`,\n"
+    "the remedy for psql or a shell. HOLDS: events wait for it; WARNS: they come later, or will "
+    "wait;\n"
+    "UNSEEN: what the role may not see. Changes nothing. --json: the findings as a list of\n"
+    "{severity, what, where, remedy}. Exit code 0: nothing holds events back; 75: something does.\n"
+    "\n"
+    "Example:\n"
+    "  outbox-relay doctor --config /etc/outbox-relay.json\n";
 
 static const char config_print_text[] =
     "Usage: outbox-relay config print [--json] [--setting value ...]\n"
@@ -130,6 +147,9 @@ int cli_help(const struct cli *c)
         break;
     case COMMAND_STATUS:
         (void)fputs(status_text, stdout);
+        break;
+    case COMMAND_DOCTOR:
+        (void)fputs(doctor_text, stdout);
         break;
     case COMMAND_CONFIG_PRINT:
         (void)fputs(config_print_text, stdout);

@@ -72,6 +72,7 @@ static void test_commands(void **state)
     expect(ARGS("--kafka-client-id", "status"), COMMAND_RUN, 0, false);
     expect(ARGS("status", "--json"), COMMAND_STATUS, 0, true);
     expect(ARGS("--json", "--http-listen=:1", "status"), COMMAND_STATUS, 0, true);
+    expect(ARGS("doctor", "--json", "--source-slot=s"), COMMAND_DOCTOR, 0, true);
     expect(ARGS("config", "print"), COMMAND_CONFIG_PRINT, 0, false);
     expect(ARGS("config", "print", "--json", "--ack-mode=mark"), COMMAND_CONFIG_PRINT, 0, true);
     expect(ARGS("version"), COMMAND_VERSION, 0, false);
@@ -94,6 +95,7 @@ static void test_refused(void **state)
 {
     (void)state;
     refuse(ARGS("chekc"), ERR_USAGE, "\"chekc\" is no command, did you mean check?");
+    refuse(ARGS("docter"), ERR_USAGE, "\"docter\" is no command, did you mean doctor?");
     refuse(ARGS("dead"), ERR_USAGE, "dead: a command is missing: list, show, retry or discard");
     refuse(ARGS("dead", "retry"), ERR_USAGE,
            "dead retry: which? An id, --key, --topic, --error (a part of it) or --all");
@@ -117,8 +119,8 @@ static void test_refused(void **state)
     refuse(ARGS(""), ERR_USAGE, "\"\" is no command, see `outbox-relay --help`");
     refuse(ARGS("--"), ERR_USAGE, "\"--\" is no command, see `outbox-relay --help`");
     refuse(ARGS("--json"), ERR_USAGE,
-           "flag --json: goes with status, check, config print and version; for the log of run it "
-           "is --log-format json");
+           "flag --json: goes with status, doctor, check, dead, config print and version; for the "
+           "log of run it is --log-format json");
     refuse(ARGS("run", "--fix"), ERR_USAGE, "flag --fix: goes with check");
     refuse(ARGS("status", "--fix"), ERR_USAGE, "flag --fix: goes with check");
     refuse(ARGS("run", "--version"), ERR_USAGE, "flag --version: goes with no command");
