@@ -51,17 +51,20 @@ def fetch() -> pathlib.Path:
 
 
 class Kafka:
-    """A cluster whose nodes are all broker and controller. Nodes are numbered from 0."""
+    """A cluster whose nodes are all brokers. Nodes are numbered from 0."""
 
     def __init__(
         self,
         brokers: int = 1,
         *,
         auto_create: bool = True,
+        controllers: int | None = None,
         settings: Mapping[str, str] | None = None,
     ) -> None:
-        """settings are broker properties over those of deploy/lib/kafka.properties."""
+        """settings are broker properties over those of deploy/lib/kafka.properties. controllers:
+        so many nodes are controllers too, the first ones; all of them otherwise."""
         self.brokers = brokers
+        self.controllers = controllers or brokers
         self.auto_create = auto_create
         self.settings = dict(settings or {})
         self.root: pathlib.Path | None = None
@@ -195,7 +198,7 @@ class Kafka:
 
     def _wait_ready(self) -> None:
         running = {node + 1 for node in range(self.brokers) if self.running(node)}
-        if 2 * len(running) <= self.brokers:
+        if 2 * sum(number <= self.controllers for number in running) <= self.controllers:
             return  # no quorum: more nodes have to come first
 
         def knows_all(node: int) -> bool:
@@ -232,9 +235,10 @@ class Kafka:
         folder = self.root / str(node)
         folder.mkdir()
         controllers = self._ports[self.brokers :]
+        voters = enumerate(controllers[: self.controllers])
         values = {
             "NODE_ID": node + 1,
-            "VOTERS": ",".join(f"{i + 1}@127.0.0.1:{port}" for i, port in enumerate(controllers)),
+            "VOTERS": ",".join(f"{i + 1}@127.0.0.1:{port}" for i, port in voters),
             "PORT": self._ports[node],
             "CONTROLLER_PORT": controllers[node],
             "LOG_DIR": folder / "data",
@@ -245,7 +249,11 @@ class Kafka:
         text = (LIB / "kafka.properties").read_text()
         for name, value in values.items():
             text = text.replace(f"@{name}@", str(value))
-        own = "".join(f"{key}={value}\n" for key, value in self.settings.items())
+        settings = dict(self.settings)
+        if node >= self.controllers:
+            address = f"PLAINTEXT://127.0.0.1:{self._ports[node]}"
+            settings |= {"process.roles": "broker", "listeners": address}
+        own = "".join(f"{key}={value}\n" for key, value in settings.items())
         path = folder / "server.properties"
         path.write_text(text + own)  # of a key that comes twice, the later value holds
         return path
