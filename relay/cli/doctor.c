@@ -89,14 +89,11 @@ static void on_finding(void *arg, const struct finding *f)
                                text_or_null(f->remedy)));
 }
 
-/* What could not be looked at; check tries the same, and no more than that. */
-static void tell_failed(struct doctor *d, const char *section, const struct err *why)
+/* Something could not be looked at. */
+static void failed(struct doctor *d, const struct err *why)
 {
-    struct finding f = {SEVERITY_HOLDS, section, why->message, section, "outbox-relay check"};
-
     if (d->worst == ERR_NONE)
         d->worst = why->class;
-    on_finding(d, &f);
 }
 
 /* ---- looking ---- */
@@ -142,15 +139,20 @@ static void look_at_postgres(struct doctor *d)
     struct err err;
 
     if (diagnose(&options, &callbacks, d, &err) != 0)
-        tell_failed(d, "postgres", &err);
+        failed(d, &err);
 }
 
 static void look_at_kafka(struct doctor *d, const struct sink_options *options)
 {
+    struct finding f = {SEVERITY_HOLDS, "kafka", NULL, "kafka.bootstrap.servers",
+                        "outbox-relay check"};
     struct err err;
 
-    if (sink_diagnose(options, d->topics, d->ntopics, kafka_timeout_ms, on_finding, d, &err) != 0)
-        tell_failed(d, "kafka", &err);
+    if (sink_diagnose(options, d->topics, d->ntopics, kafka_timeout_ms, on_finding, d, &err) == 0)
+        return;
+    failed(d, &err);
+    f.what = err.message;
+    on_finding(d, &f);
 }
 
 /* The settings, before anything is asked. */

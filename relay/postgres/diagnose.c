@@ -132,28 +132,43 @@ static void tell(struct diagnosis *d, enum severity severity, const char *sectio
     d->callbacks->on_finding(d->arg, &f);
 }
 
-/* Where an error's remedy begins: the SQL behind its last colon; NULL where it has none. */
-static char *remedy_of(char *message)
+/* The SQL behind the last colon of an error, into ret; false where it has none. What it says
+ * besides
+ * (", or set ...", ", as in ...") is no part of it; else the message is cut there. */
+static bool take_remedy(char *message, char *ret, size_t size)
 {
+    static const char *const besides[] = {", or ", ", as in ", ", and "};
     char *found = NULL;
+    size_t len;
 
     for (char *p = message; (p = strstr(p, ": ")) != NULL; p += 2)
         if (isupper((unsigned char)p[2]) && isupper((unsigned char)p[3]) &&
             isupper((unsigned char)p[4]))
             found = p;
     if (found == NULL)
-        return NULL;
-    *found = '\0';
-    return found + 2;
+        return false;
+    len = strlen(found + 2);
+    for (size_t i = 0; i < sizeof besides / sizeof *besides; i++) {
+        const char *end = strstr(found + 2, besides[i]);
+
+        if (end != NULL && (size_t)(end - found) - 2 < len)
+            len = (size_t)(end - found) - 2;
+    }
+    (void)snprintf(ret, size, "%.*s;", (int)len, found + 2);
+    if (found[2 + len] == '\0')
+        *found = '\0';
+    return true;
 }
 
-static void tell_error(struct diagnosis *d, enum severity severity, const char *section,
-                       const struct err *why, const char *where)
+/* check tries the same, where the error has no SQL that mends it. */
+static void tell_error(struct diagnosis *d, const char *section, const struct err *why,
+                       const char *where)
 {
     struct err split = *why;
-    char *remedy = remedy_of(split.message);
+    char remedy[sizeof split.message + 1];
+    bool has = take_remedy(split.message, remedy, sizeof remedy);
 
-    tell(d, severity, section, split.message, where, remedy);
+    tell(d, SEVERITY_HOLDS, section, split.message, where, has ? remedy : "outbox-relay check");
 }
 
 /* The table is locked for good by somebody: whoever it is by then. */
@@ -231,7 +246,7 @@ static int probe(struct diagnosis *d, const char *section, const char *well, con
     d->found = d->found && d->section != NULL && strcmp(d->section, section) == 0;
     d->section = section;
     if (rc != 0)
-        tell_error(d, SEVERITY_HOLDS, section, &err, where);
+        tell_error(d, section, &err, where);
     else if (is_good(res))
         tell_rows(d, section, res, well);
     else
@@ -293,7 +308,7 @@ static int judge_slot(struct diagnosis *d)
     else if (rc == 0 && res != NULL && PQntuples(res) == 1)
         judged = named_slot_judge(res, &d->facts, slot, &step, &start, &err);
     if (judged != 0)
-        tell_error(d, SEVERITY_HOLDS, "slot", &err, slot);
+        tell_error(d, "slot", &err, slot);
     PQclear(res);
     buf_free(&sql);
     return rc;
@@ -398,7 +413,9 @@ int diagnose(const struct diagnose_options *options, const struct diagnose_callb
 
     if (rc == 0)
         rc = inspect(&d, err);
-    if (rc == 0 && (look_at_catalogues(&d) != 0 || judge_slot(&d) != 0 || look_at_tables(&d) != 0))
+    if (rc != 0)
+        tell_error(&d, "postgres", err, options->table.table);
+    else if (look_at_catalogues(&d) != 0 || judge_slot(&d) != 0 || look_at_tables(&d) != 0)
         rc = err_set(err, ERR_UNAVAILABLE, "the server does not answer any more");
     PQfinish(d.conn);
     return rc;

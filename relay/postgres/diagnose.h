@@ -23,8 +23,8 @@ struct diagnose_callbacks {
     void (*on_topic)(void *arg, const char *topic, double waited);
 };
 
-/* Returns 0 when all was looked at that may be. Errors: ERR_UNAVAILABLE, ERR_CONFIG and
- * ERR_PERMISSION as `run` would end with them; what was found before has been told. */
+/* Returns 0 when all was looked at that may be. Errors, which have been told of as a finding, too:
+ * ERR_UNAVAILABLE, ERR_CONFIG and ERR_PERMISSION as `run` would end with them. */
 int diagnose(const struct diagnose_options *options, const struct diagnose_callbacks *callbacks,
              void *arg, struct err *err);
 

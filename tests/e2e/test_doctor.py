@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from support.doctor import HEALTHY, HOLDS, PASSWORD, SECRET, UNREACHABLE, Doctor
+from support.doctor import FORBIDDEN, HEALTHY, HOLDS, PASSWORD, SECRET, UNREACHABLE, Doctor
 from support.kafka import Kafka
 from support.kafka_tools import allow
 from support.ports import free_port
@@ -163,6 +163,20 @@ def test_what_may_not_be_seen(sick: Sick) -> None:
     pid = connection.info.backend_pid
     sick.doctor.cure(f"since when the transactions of 1 sessions are open .*{pid}", "unseen")
     sick.doctor.wait_named(f"^pid {pid} .*has not ended")
+
+
+def test_a_right_that_is_missing(sick: Sick) -> None:
+    """The code is that of check, and the remedy the error's own."""
+    role = f"blind {sick.db}"
+    sick.sql(f'CREATE ROLE "{role}" LOGIN')
+    address = f"127.0.0.1:{sick.postgres.port}/{sick.db}"
+    sick.doctor.settings["postgres.uri"] = f"postgresql://{role.replace(' ', '%20')}@{address}"
+    sick.sql(f'GRANT SELECT, UPDATE ON outbox_lease TO "{role}"')
+    sick.sql(f'GRANT SELECT, INSERT, DELETE ON outbox_parked TO "{role}"')
+    assert sick.doctor.look()[0] == FORBIDDEN
+    assert sick.doctor.cure("may not read").remedy.startswith("GRANT SELECT ON public.outbox TO ")
+    finding = sick.doctor.cure("may not delete")
+    assert finding.remedy == f'GRANT DELETE ON public.outbox TO "{role}";'
 
 
 # -- the table -------------------------------------------------------------------------------------
@@ -414,5 +428,6 @@ def test_a_server_that_cannot_be_reached(sick: Sick, away: str) -> None:
     code, findings = sick.doctor.look({away: address})
     assert code == UNREACHABLE
     (finding,) = [each for each in findings if each.remedy == "outbox-relay check"]
-    assert "refused" in finding.what and finding.where == away.split(".")[0]
+    where = "outbox" if away == "postgres.uri" else away
+    assert "refused" in finding.what and finding.where == where
     assert any("no outbox-relay answers" in each.what for each in findings)

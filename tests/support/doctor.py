@@ -15,7 +15,7 @@ from support.postgres import Postgres
 from support.relay import command
 from support.wait import wait_for
 
-HOLDS, HEALTHY, UNREACHABLE = 75, 0, 69
+HEALTHY, UNREACHABLE, HOLDS, FORBIDDEN = 0, 69, 75, 77
 SECRET, PASSWORD = "a-s3cret-payload", "p4ssw0rd"
 
 
