@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import re
 import subprocess
+from collections.abc import Callable
 
 import pytest
 
+from support.doctor import HEALTHY, HOLDS
 from support.postgres import Postgres
-from support.relay import REPOSITORY, command
+from support.relay import REPOSITORY, Relay, binary, command, environment
+from support.wait import wait_for
+from support.writer import insert
 
 README = (REPOSITORY / "README.md").read_text()
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.M | re.S)
+def section(title: str) -> str:
+    return README.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.M | re.S)
 
 
 def test_the_sql_runs(postgres: Postgres, db: str) -> None:
@@ -60,8 +69,7 @@ def test_the_file_of_settings_is_taken(tmp_path: pathlib.Path) -> None:
 
 
 def test_the_table_of_settings_is_the_programs() -> None:
-    section = README.split("\n## Settings\n")[1].split("\n## ")[0]
-    rows = [row for row in section.splitlines() if row.startswith("| `")]
+    rows = [row for row in section("Settings").splitlines() if row.startswith("| `")]
     named = {key for row in rows for key in re.findall(r"`([a-z_]+\.[a-z_*]+)`", row.split("|")[1])}
     flags = set(re.findall(r"^  --([a-z-]+)$", command("--help").stdout, re.M))
 
@@ -74,10 +82,9 @@ def test_the_table_of_settings_is_the_programs() -> None:
     }
 
 
-def commands() -> list[str]:
-    return [
-        line[2:] for block in blocks("console") for line in block.splitlines() if line[:2] == "$ "
-    ]
+def commands(text: str = README) -> list[str]:
+    lines = [line for block in blocks("console", text) for line in block.splitlines()]
+    return [line[2:] for line in lines if line[:2] == "$ "]
 
 
 @pytest.mark.parametrize("line", commands())
@@ -92,9 +99,60 @@ def test_the_commands_exist(line: str) -> None:
         assert command(line.split()[1], "--help").returncode == 0
 
 
+@pytest.fixture
+def parked(
+    postgres: Postgres, db: str, relay_factory: Callable[..., Relay], topic_prefix: str
+) -> Relay:
+    """A relay, and an event of key 4711 that cannot be published."""
+    relay = relay_factory({"failure.policy": "park"}).wait_ready()
+    connection = postgres.connect(db, autocommit=True)
+    insert(connection, topic_prefix, "4711", headers="[1]")
+    connection.close()
+    relay.wait_metric("parked_events", 1)
+    return relay
+
+
+def test_the_runbook_is_carried_out(
+    parked: Relay, postgres: Postgres, db: str, tmp_path: pathlib.Path
+) -> None:
+    """In its order, by a shell: from an event that is parked to one that was given up."""
+    (tmp_path / "outbox-relay").symlink_to(binary().resolve())
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    env = {**environment(parked.settings), "PATH": path, "DATABASE": postgres.uri(db)}
+
+    def run(line: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", "-c", line], env=env, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    lines = commands(section("Runbook"))
+    assert lines[0] == "outbox-relay doctor" and run(lines[0]).returncode == HOLDS
+    for line in lines[1:]:
+        done = run(line)
+        assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
+        if "dead retry" in line:
+            assert "1 event retried" in done.stdout, "the key of its examples is ours"
+            wait_for(lambda: "4711" in run("outbox-relay dead list").stdout, "it to park again")
+    assert run("outbox-relay dead list").stdout == "none\n"
+    wait_for(lambda: run("outbox-relay doctor").returncode == HEALTHY, "doctor to be content")
+
+
+def test_the_runbook_names_metrics_that_there_are(parked: Relay) -> None:
+    text = section("Runbook")
+    named = set(re.findall(r"\b(?:outbox_relay|process)_\w+", text))
+    there = set(re.findall(r"^# TYPE (\w+) ", parked.get("/metrics")[1], re.M))
+    assert named and named <= there, named - there
+    assert parked.metric("delivery_errors_total", **{"class": "row"}) >= 1
+    classes = re.findall(r"^\| `(\w+)` \|", text, re.M)
+    assert classes == ["class", "row", "topic", "cluster", "lost"]
+
+
 def test_links_lead_somewhere() -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert (REPOSITORY / target).exists(), target
+    headings = re.findall(r"^#+ (.*)$", README, re.M)
+    places = {re.sub(r"[^a-z0-9 -]", "", each.lower()).replace(" ", "-") for each in headings}
+    assert set(re.findall(r"\]\(#([^)]+)\)", README)) <= places
 
 
 def test_the_map_names_what_is_there() -> None:
