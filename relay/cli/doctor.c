@@ -5,6 +5,7 @@
 #include "core/format.h"
 #include "kafka/diagnose.h"
 #include "ops/escape.h"
+#include "ops/failure_topics.h"
 #include "postgres/conn.h"
 #include "postgres/diagnose.h"
 
@@ -130,8 +131,9 @@ static void look_at_postgres(struct doctor *d)
         .uri = config->postgres_uri,
         .table = {.table = config->source_table,
                   .mark = config->ack_mode == ACK_MARK,
-                  .parks = config->failure_policy == POLICY_PARK,
-                  .buries = config->failure_policy == POLICY_DEAD_LETTER},
+                  .parks = failure_policy_used(config, POLICY_PARK),
+                  .buries = failure_policy_used(config, POLICY_DEAD_LETTER),
+                  .copies = config->failure_dead_letter_topic[0] != '\0'},
         .slot = config->source_slot,
         .wal_budget = config->source_wal_budget,
         .topic_sql = buf_cstr(&d->topic_sql),
