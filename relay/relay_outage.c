@@ -59,12 +59,14 @@ void relay_work_failed(struct relay *r, enum relay_work work, int64_t now, const
         "events that cannot be published could not be recorded or listed",
     };
     struct outage *o = &r->failing[work];
-    bool inspect = (why->class == ERR_CONFIG || why->class == ERR_PERMISSION) &&
+    bool told = why->class == ERR_CONFIG || why->class == ERR_PERMISSION;
+    bool inspect = told && !r->outages[SERVER_READ].down &&
                    (o->inspected_at == 0 || now - o->inspected_at >= repeat_ms);
-    bool news = goes_down(o, now, why->message);
+    bool news = goes_down(o, now, why->message) && !(told && r->outages[SERVER_READ].down);
 
     /* The schema or the rights have changed: what is missing the table's inspection finds out,
-     * which comes with a new connection. Not again and again: it may be of another mind. */
+     * which comes with a new connection, and is under way where that is down already. Not again and
+     * again: it may be of another mind. */
     if (inspect) {
         o->inspected_at = now;
         table_source_lose(r->source, why); /* and this is logged */
