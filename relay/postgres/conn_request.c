@@ -223,6 +223,17 @@ void pg_conn_query(struct pg_conn *c, const char *sql, const struct pg_params *p
         conn_lose_by_libpq(c);
 }
 
+int pg_conn_query_buf(struct pg_conn *c, struct buf *sql, const struct pg_params *params,
+                      pg_result_fn done, void *arg, struct err *err)
+{
+    const char *text = buf_cstr(sql);
+
+    if (text != NULL)
+        pg_conn_query(c, text, params, 0, done, arg);
+    buf_free(sql);
+    return text != NULL ? 0 : err_set(err, ERR_NOMEM, "out of memory for a statement");
+}
+
 static void send_text(struct pg_conn *c, const char *text, const struct request *wanted,
                       int64_t timeout_ms)
 {

@@ -230,13 +230,8 @@ static void query(struct named_slot *s, struct buf *sql, const struct pg_params 
 {
     struct err err;
 
-    if (buf_cstr(sql) != NULL) {
-        pg_conn_query(s->conn, buf_cstr(sql), params, 0, done, s);
-    } else {
-        (void)err_set(&err, ERR_NOMEM, "out of memory for a statement");
+    if (pg_conn_query_buf(s->conn, sql, params, done, s, &err) != 0)
         fail(s, &err);
-    }
-    buf_free(sql);
 }
 
 static void on_timer(uv_timer_t *timer)
