@@ -87,8 +87,8 @@ def test_a_copy_of_what_the_broker_refused(scene: Scene) -> None:
         with connection:
             ((event_id, _, key),) = scene.insert(connection, 1, **written)
         connection.close()
-        (copy,) = copies(scene, 1, f"{scene.topic}.dead")
         scene.wait_seen(50)
+    (copy,) = copies(scene, 1, f"{scene.topic}.dead")
     scene.judge(max_duplicates=WINDOW)
     assert dead(scene) == [(event_id, scene.topic)]
     assert (copy.key, copy.value) == (key.encode(), REFUSED.encode())
