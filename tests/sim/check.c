@@ -274,14 +274,12 @@ static void check_memory(struct sim *s)
 }
 
 /* A sweep is put off by what the last one took, and in a storm its pages come slowly. */
-static int64_t calm_limit(const struct sim *s)
+static int64_t calm_limit(struct sim *s)
 {
-    int64_t took = 0;
-
     for (int i = 0; i < RELAYS; i++)
-        if (s->relays[i].alive && s->relays[i].p->sweep_took > took)
-            took = s->relays[i].p->sweep_took;
-    return calm_us_max + 20 * took * 1000;
+        if (s->relays[i].alive && s->relays[i].p->sweep_took > s->calm_took)
+            s->calm_took = s->relays[i].p->sweep_took;
+    return calm_us_max + 20 * s->calm_took * 1000;
 }
 
 void check_step(struct sim *s)

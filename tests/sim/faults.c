@@ -345,6 +345,7 @@ void faults_calm(struct sim *s, bool calm)
 {
     s->calm = calm;
     s->calm_since = s->now;
+    s->calm_took = 0;
     s->calm_steps = 0;
     s->calm_lsn = s->srv.lsn;
     if (s->cfg.stream && !s->cfg.named)

@@ -354,6 +354,7 @@ struct sim {
     bool verbose, expect_caught;
     bool calm; /* no faults, no writers: all has to come to rest */
     int64_t calm_since;
+    int64_t calm_took; /* the longest start, in ms, that puts off a sweep of this calm */
     uint64_t calm_lsn;
     uint64_t calm_steps;
     bool foreign_made; /* so sweeps may find something */
