@@ -118,9 +118,13 @@ static void on_waiting_topic(void *arg, const char *topic, double waited)
     add_topic(arg, topic, waited >= WAITS_S);
 }
 
+/* Whoever answers there: what is no topic's name gets into no command. */
 static void on_paused_topic(void *arg, const char *topic)
 {
-    add_topic(arg, topic, true);
+    static const char legal[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+
+    if (topic[0] != '\0' && topic[strspn(topic, legal)] == '\0')
+        add_topic(arg, topic, true);
 }
 
 static void look_at_postgres(struct doctor *d)

@@ -199,7 +199,7 @@ static void tell_leaderless(const struct look *l, const char *name, const struct
 
     add_away(&away, c->first_leaderless);
     (void)snprintf(what, sizeof what,
-                   "%d of its partitions have no leader, partition %d first: bring back one of its "
+                   "partitions without a leader: %d, partition %d first; bring back one of its "
                    "brokers, %s",
                    c->leaderless, (int)c->first_leaderless->id,
                    buf_cstr(&away) != NULL ? buf_cstr(&away) : "?");
@@ -217,9 +217,9 @@ static void tell_below(const struct look *l, const char *name, const struct part
 
     add_away(&away, c->first_below);
     (void)snprintf(what, sizeof what,
-                   "%d of its partitions have fewer replicas in sync than min.insync.replicas, %d, "
-                   "partition %d first with %d: bring back broker %s, or be content with less",
-                   c->below, min_isr, (int)c->first_below->id, c->first_below->isr_cnt,
+                   "partitions with fewer replicas in sync than min.insync.replicas, %d: %d, "
+                   "partition %d first with %d; bring back broker %s, or be content with less",
+                   min_isr, c->below, (int)c->first_below->id, c->first_below->isr_cnt,
                    buf_cstr(&away) != NULL ? buf_cstr(&away) : "?");
     buf_printf(&command,
                " --alter --entity-type topics --entity-name %s --add-config min.insync.replicas=%d",

@@ -54,6 +54,21 @@ static bool take(rd_kafka_event_t *event, size_t *left)
     return *left == 0;
 }
 
+/* True where a report follows, which is written to *ret. */
+static bool put(rd_kafka_t *rk, const char *topic, rd_kafka_resp_err_t *ret)
+{
+    const rd_kafka_vu_t fields[] = {
+        {.vtype = RD_KAFKA_VTYPE_TOPIC, .u.cstr = topic},
+        {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = ret},
+    };
+    rd_kafka_error_t *error = rd_kafka_produceva(rk, fields, sizeof fields / sizeof *fields);
+    bool taken = error == NULL;
+
+    *ret = RD_KAFKA_RESP_ERR__TIMED_OUT;
+    rd_kafka_error_destroy(error);
+    return taken;
+}
+
 int write_probe(const struct sink_options *options, const char *const *topics, size_t n,
                 int timeout_ms, rd_kafka_resp_err_t *ret, struct err *err)
 {
@@ -66,11 +81,8 @@ int write_probe(const struct sink_options *options, const char *const *topics, s
     if (r != 0)
         return r;
     queue = rd_kafka_queue_get_main(rk);
-    for (size_t i = 0; i < n; i++) {
-        ret[i] = RD_KAFKA_RESP_ERR__TIMED_OUT;
-        left += rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(topics[i]), RD_KAFKA_V_OPAQUE(&ret[i]),
-                                  RD_KAFKA_V_END) == RD_KAFKA_RESP_ERR_NO_ERROR;
-    }
+    for (size_t i = 0; i < n; i++)
+        left += put(rk, topics[i], &ret[i]);
     while (left > 0 && clock_boot_ms() < deadline) {
         rd_kafka_event_t *event = rd_kafka_queue_poll(queue, 100);
         bool last = event != NULL && take(event, &left);

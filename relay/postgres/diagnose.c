@@ -56,27 +56,25 @@ static int wait_readable(struct diagnosis *d, int64_t deadline, struct err *err)
 static int receive(struct diagnosis *d, PGresult **ret, struct err *err)
 {
     int64_t deadline = clock_boot_ms() + answer_timeout_ms;
-    PGresult *res;
-    int rc;
+    PGresult *last = NULL;
+    PGresult *res = NULL;
+    int rc = 0;
 
-    *ret = NULL;
-    for (;;) {
-        while (PQisBusy(d->conn)) {
+    do {
+        while (rc == 0 && PQisBusy(d->conn))
             rc = wait_readable(d, deadline, err);
-            if (rc != 0)
-                return rc;
+        res = rc == 0 ? PQgetResult(d->conn) : NULL;
+        if (res != NULL) {
+            PQclear(last);
+            last = res;
         }
-        res = PQgetResult(d->conn);
-        if (res == NULL)
-            break;
-        PQclear(*ret);
-        *ret = res;
-    }
-    if (PQstatus(d->conn) != CONNECTION_BAD)
-        return 0;
-    PQclear(*ret);
-    *ret = NULL;
-    return pg_error_of_conn(err, d->conn);
+    } while (res != NULL);
+    if (rc == 0 && PQstatus(d->conn) == CONNECTION_BAD)
+        rc = pg_error_of_conn(err, d->conn);
+    if (rc != 0)
+        PQclear(last);
+    *ret = rc == 0 ? last : NULL;
+    return rc;
 }
 
 static bool is_good(const PGresult *res)
@@ -98,8 +96,8 @@ static int run(struct diagnosis *d, const char *sql, struct err *err)
     return rc;
 }
 
-/* One statement in a transaction of its own, as a pooler hands them on. Its result is good or bad.
- */
+/* One statement in a transaction of its own, which a pooler does not cut in two. Its result, good
+ * or bad, is the caller's, also after an error. */
 static int ask(struct diagnosis *d, bool builtin, const char *sql, int n,
                const char *const *parameters, PGresult **ret, struct err *err)
 {
@@ -132,9 +130,8 @@ static void tell(struct diagnosis *d, enum severity severity, const char *sectio
     d->callbacks->on_finding(d->arg, &f);
 }
 
-/* The SQL behind the last colon of an error, into ret; false where it has none. What it says
- * besides
- * (", or set ...", ", as in ...") is no part of it; else the message is cut there. */
+/* The SQL behind the last colon of an error, into ret; false where it has none. What stands behind
+ * it (", or set ...", ", as in ...") is no part of it; where nothing does, the message is cut. */
 static bool take_remedy(char *message, char *ret, size_t size)
 {
     static const char *const besides[] = {", or ", ", as in ", ", and "};
@@ -290,7 +287,7 @@ static int judge_slot(struct diagnosis *d)
 {
     const char *slot = d->options->slot;
     struct wal_start start;
-    enum named_step step;
+    enum named_step step = NAMED_MAKE;
     struct buf sql = {0};
     PGresult *res = NULL;
     struct err err;
@@ -309,6 +306,12 @@ static int judge_slot(struct diagnosis *d)
         judged = named_slot_judge(res, &d->facts, slot, &step, &start, &err);
     if (judged != 0)
         tell_error(d, "slot", &err, slot);
+    else if (!d->found)
+        tell(d, SEVERITY_OK, "slot",
+             step == NAMED_MAKE || step == NAMED_MAKE_AGAIN
+                 ? "not made yet: the relay makes it, or check --fix"
+                 : "it fits the lease, and is within its budget",
+             NULL, NULL);
     PQclear(res);
     buf_free(&sql);
     return rc;

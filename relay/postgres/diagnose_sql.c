@@ -3,7 +3,7 @@
 
 /* A transaction of a service takes milliseconds: what is open for so long is somebody's mistake, or
  * a bulk load, whose events do wait for it. */
-#define LONG "interval '3 s'"
+#define LONG "interval '2 s'"
 /* Locks are taken for moments all day. */
 #define BRIEFLY "interval '1 s'"
 /* As the relay's own word of a stall. */
@@ -48,8 +48,8 @@ static const char open_writers[] =
     " WHERE p.database = current_database() AND p.prepared < clock_timestamp() - " LONG;
 
 static const char hidden[] =
-    "SELECT 'unseen', format('since when the transactions of %s sessions are open (pids %s)',"
-    " count(*), string_agg(a.pid::text, ', ')), 'pg_stat_activity',"
+    "SELECT 'unseen', format('since when the transactions of these sessions are open: pids %s',"
+    " string_agg(a.pid::text, ', ')), 'pg_stat_activity',"
     " format('GRANT pg_read_all_stats TO %I;', current_user) FROM pg_stat_activity a"
     " WHERE a.datname = current_database() AND a.backend_type IS NULL"
     " AND (a.backend_xid IS NOT NULL OR a.backend_xmin IS NOT NULL) HAVING count(*) > 0";
@@ -243,13 +243,14 @@ void diagnose_backlog_sql(struct buf *sql, const struct pg_facts *facts, const c
                " LIMIT 100001) AS r), e AS (SELECT o.id, o.created_at",
                facts->table);
     flows_sql(sql, facts, topic_sql);
-    buf_printf(sql,
-               " ORDER BY o.seq LIMIT 1)"
-               " SELECT CASE WHEN e.created_at < clock_timestamp() - " WAITED
-               " THEN 'holds' ELSE 'ok' END, format('%%s events wait%%s', CASE WHEN n.n > 100000"
-               " THEN 'more than 100000' ELSE n.n::text END, CASE WHEN e.id IS NOT NULL THEN"
-               " format(', the oldest that nothing parked holds up, %%s, for %%s', e.id, " AGE(
-                   "e.created_at") ") END), $2, 'outbox-relay status' FROM n LEFT JOIN e ON true");
+    buf_printf(
+        sql,
+        " ORDER BY o.seq LIMIT 1)"
+        " SELECT CASE WHEN e.created_at < clock_timestamp() - " WAITED
+        " THEN 'holds' ELSE 'ok' END, format('events that wait: %%s%%s', CASE WHEN n.n > 100000"
+        " THEN 'more than 100000' ELSE n.n::text END, CASE WHEN e.id IS NOT NULL THEN"
+        " format('; the oldest that nothing parked holds up, %%s, for %%s', e.id, " AGE(
+            "e.created_at") ") END), $2, 'outbox-relay status' FROM n LEFT JOIN e ON true");
 }
 
 void diagnose_topics_sql(struct buf *sql, const struct pg_facts *facts, const char *topic_sql)

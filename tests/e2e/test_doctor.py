@@ -161,7 +161,7 @@ def test_what_may_not_be_seen(sick: Sick) -> None:
     connection = sick.connect(**NAMED)
     sick.insert(connection, 1, **PAYLOAD)
     pid = connection.info.backend_pid
-    sick.doctor.cure(f"since when the transactions of 1 sessions are open .*{pid}", "unseen")
+    sick.doctor.cure(f"since when .* these sessions are open: pids .*{pid}", "unseen")
     sick.doctor.wait_named(f"^pid {pid} .*has not ended")
 
 
@@ -177,6 +177,16 @@ def test_a_right_that_is_missing(sick: Sick) -> None:
     assert sick.doctor.cure("may not read").remedy.startswith("GRANT SELECT ON public.outbox TO ")
     finding = sick.doctor.cure("may not delete")
     assert finding.remedy == f'GRANT DELETE ON public.outbox TO "{role}";'
+
+
+def test_a_server_that_stands_still_does_not_hang_it(sick: Sick) -> None:
+    sick.postgres.pause()
+    try:
+        began = time.monotonic()
+        assert sick.doctor.look()[0] == UNREACHABLE
+        assert time.monotonic() - began < 10
+    finally:
+        sick.postgres.resume()
 
 
 # -- the table -------------------------------------------------------------------------------------
@@ -315,7 +325,7 @@ def test_nobody_owns_the_outbox(sick: Sick) -> None:
     old(sick)
     code, findings = sick.doctor.look()
     assert code == HOLDS
-    assert any(each.what.startswith("1 events wait, the oldest") for each in findings)
+    assert any(each.what.startswith("events that wait: 1; the oldest") for each in findings)
     assert any("no outbox-relay answers" in each.what for each in findings)
     sick.kafka.create_topic(sick.topic)
     sick.doctor.cure("no relay owns the outbox")
@@ -411,9 +421,9 @@ def test_brokers_that_are_away(strictly: Sick) -> None:
     strictly.write(1, topic=single)
     assert strictly.doctor.named("replicas|leader") is None
     strictly.kafka.kill(1)
-    finding = strictly.doctor.cure("min.insync.replicas, 2, partition 0 first with 1: .*broker 2")
+    finding = strictly.doctor.cure("insync.replicas, 2: 1, partition 0 first with 1; .*broker 2")
     assert finding.where == f"topic {strictly.topic}"
-    leaderless = "^1 of its partitions have no leader, .* bring back one of its brokers, 2$"
+    leaderless = "^partitions without a leader: 1, .* bring back one of its brokers, 2$"
     finding = strictly.doctor.wait_named(leaderless)
     assert (finding.severity, finding.where) == ("holds", f"topic {single}")
     strictly.kafka.start(1)
