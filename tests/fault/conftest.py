@@ -6,9 +6,15 @@ import pathlib
 from collections.abc import Iterator
 
 import pytest
+from campaign.table import Printer
 from support.kafka import Kafka
 from support.postgres import Postgres
 from support.scene import Scene
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # in the process that prints
+        config.pluginmanager.register(Printer(config))
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 from support.kafka import Kafka
-from support.ports import free_port
 from support.postgres import Postgres
-from support.proxy import Proxy
+from support.proxied_kafka import ProxiedKafka
 from support.scene import WINDOW, Scene
 from support.wait import wait_for
 
@@ -107,32 +106,6 @@ def test_both_servers_down_again_and_again(scene: Scene, ack_mode: str) -> None:
 # -- a network that fails ------------------------------------------------------------------------
 
 
-class ProxiedKafka(Kafka):
-    """One broker that names a proxy's address to those who come through it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.proxied_port = free_port()
-        self.proxy = Proxy(self.proxied_port)
-
-    def _write_properties(self, node: int) -> pathlib.Path:
-        port, controller = self._ports
-        self.settings = {
-            "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller},"
-            f"PROXIED://127.0.0.1:{self.proxied_port}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port},"
-            f"PROXIED://127.0.0.1:{self.proxy.port}",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,"
-            "PROXIED:PLAINTEXT",
-            "inter.broker.listener.name": "PLAINTEXT",
-        }
-        return super()._write_properties(node)
-
-    def close(self) -> None:
-        self.proxy.close()
-        super().close()
-
-
 @pytest.fixture(scope="module")
 def proxied_kafka() -> Iterator[ProxiedKafka]:
     with ProxiedKafka() as cluster:
@@ -149,8 +122,8 @@ def cut_off(
 
 
 def test_a_silent_network_is_noticed(cut_off: Scene, proxied_kafka: ProxiedKafka) -> None:
-    scene, proxy = cut_off, proxied_kafka.proxy
-    relay = scene.relay({"kafka.bootstrap.servers": f"127.0.0.1:{proxy.port}"}).wait_ready()
+    scene, proxy = cut_off, proxied_kafka.proxies[0]
+    relay = scene.relay({"kafka.bootstrap.servers": proxied_kafka.proxied_bootstrap}).wait_ready()
     with scene.load(pause_s=0.005):
         scene.wait_seen(200)
         proxy.pause()
@@ -164,8 +137,8 @@ def test_a_silent_network_is_noticed(cut_off: Scene, proxied_kafka: ProxiedKafka
 
 
 def test_reset_connections(cut_off: Scene, proxied_kafka: ProxiedKafka) -> None:
-    scene, proxy = cut_off, proxied_kafka.proxy
-    scene.relay({"kafka.bootstrap.servers": f"127.0.0.1:{proxy.port}"}).wait_ready()
+    scene, proxy = cut_off, proxied_kafka.proxies[0]
+    scene.relay({"kafka.bootstrap.servers": proxied_kafka.proxied_bootstrap}).wait_ready()
     rounds = 8
     with scene.load():
         for _ in range(rounds):

@@ -10,6 +10,7 @@ Its jars come from deploy/lib/kafka.bash, which fetches them once into the user'
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import random
@@ -178,6 +179,17 @@ class Kafka:
         for future in admin.delete_topics([name]).values():
             future.result(30)
         wait_for(lambda: self._partitions(name) == 0, f"topic {name} to be gone", 30)
+
+    def leader(self, topic: str, partition: int) -> int:
+        """The node that leads it, or leads it next."""
+
+        def known() -> int:
+            for node in filter(self.running, range(self.brokers)):
+                with contextlib.suppress(KafkaException, KeyError):
+                    return int(self._metadata(node).topics[topic].partitions[partition].leader)
+            return -1
+
+        return wait_for(lambda: max(known(), 0), f"{topic} {partition} to have a leader", 60) - 1
 
     # -- inside ----------------------------------------------------------------------------------
 

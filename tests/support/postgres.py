@@ -21,7 +21,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg2
@@ -50,10 +50,18 @@ class PostgresError(Exception):
 class Postgres:
     """One server. It starts on entry (or by start()) and is gone on exit (or by close())."""
 
-    def __init__(self, settings: Mapping[str, str] | None = None, *, fsync: bool = False) -> None:
-        """settings go over the defaults; fsync=True: the disk is waited for, as in production."""
+    def __init__(
+        self,
+        settings: Mapping[str, str] | None = None,
+        *,
+        fsync: bool = False,
+        initdb: Sequence[str] = (),
+    ) -> None:
+        """settings go over the defaults; fsync=True: the disk is waited for, as in production;
+        initdb: more options for that program."""
         self.bin = _newest_bin()
         self.settings = {**_SETTINGS, **({} if fsync else _NOT_DURABLE), **(settings or {})}
+        self._initdb_options = list(initdb)
         self.port = 0
         self.root: pathlib.Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -271,7 +279,7 @@ class Postgres:
         done = subprocess.run(
             _as_server_user(self.bin / "initdb")
             + ["-D", self.data, "-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]
-            + ["--no-sync", "--no-instructions"],
+            + ["--no-sync", "--no-instructions", *self._initdb_options],
             cwd=self.root,
             capture_output=True,
             text=True,

@@ -64,6 +64,10 @@ class Proxy:
         """Every connection ends in a reset on both sides; what was held back is gone."""
         self._do(lambda: [self._cut(way) for way in list(self._ways)] and None)
 
+    def delay(self, seconds: float) -> None:
+        """So long every chunk is held back from now on, in either direction."""
+        self._do(lambda: setattr(self, "_delay_s", seconds))
+
     def half_close(self, *, towards_client: bool) -> None:
         """One direction of every connection ends, the other stays open."""
 

@@ -98,7 +98,10 @@ class Relay:
         self.log = log
         everything = {**environment(self.settings), **(env or {})}
         present = {name: value for name, value in everything.items() if value is not None}
-        self.process = Process([binary(), "run"], log, present)
+        # For the relay alone: what Process starts it by must not be given a sanitizer.
+        preload = present.pop("LD_PRELOAD", None)
+        head = ["env", f"LD_PRELOAD={preload}"] if preload else []
+        self.process = Process([*head, binary(), "run"], log, present)
 
     @property
     def url(self) -> str:
