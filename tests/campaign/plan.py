@@ -123,6 +123,7 @@ class Plan:
 
 
 def draw(seed: int, round_: int, steps: int = STEPS) -> Plan:
+    """With fewer steps it is the beginning of the same round."""
     dice = random.Random(f"{seed}/{round_}")
     # Every scenario in turn; where they begin is the seed's.
     mode, ack, brokers = SCENARIOS[(seed + round_) % len(SCENARIOS)]

@@ -8,12 +8,10 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from support.scene import WINDOW
-
 from campaign.faults import inflict
 from campaign.plan import BY_NAME, Plan
 from campaign.servers import Servers
-from campaign.world import World
+from campaign.world import WINDOW, World
 
 
 @dataclass

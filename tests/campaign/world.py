@@ -15,7 +15,7 @@ from support.oracle import Oracle
 from support.process import ProcessError
 from support.proxy import Proxy
 from support.relay import Relay, binary, command
-from support.scene import WINDOW, Scene
+from support.scene import Scene
 from support.slot import LEASE, SlotScene
 from support.wait import wait_for
 from support.wal import WalScene
@@ -25,6 +25,7 @@ from campaign.plan import Plan
 from campaign.servers import TABLESPACE, Servers
 
 PARTITIONS = 3
+WINDOW = 200  # so few that the bound on duplicates is sharp
 _TOPIC_LIMIT = 500_000  # bytes
 _SCENES = {"table": Scene, "wal": WalScene, "slot": SlotScene}
 _LOST = re.compile(
@@ -180,6 +181,7 @@ class World:
             "postgres.uri": f"postgresql://postgres@127.0.0.1:{port}/{self.scene.db}",
             "kafka.bootstrap.servers": self.kafka.proxied_bootstrap,
             "failure.policy": self.plan.policy,
+            "window.events": WINDOW,
             "shutdown.timeout_ms": 3000,
             **LEASE,
             **({"source.mode": "table"} if self.plan.mode == "table" else {}),

@@ -203,7 +203,11 @@ class Oracle:
                 left = max(0.1, deadline - time.monotonic())
                 return self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=left)[1]
             except KafkaException as error:
-                moved = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+                moved = (
+                    KafkaError.NOT_LEADER_FOR_PARTITION,
+                    KafkaError.LEADER_NOT_AVAILABLE,
+                    KafkaError._UNKNOWN_PARTITION,  # of a topic that has only just been made
+                )
                 if error.args[0].code() not in moved or time.monotonic() > deadline:
                     raise
                 self._poll()
