@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from campaign.plan import STEPS, draw
@@ -35,13 +35,10 @@ def servers() -> Iterator[Servers]:
 
 @pytest.mark.parametrize("number", rounds())
 def test_round(
-    number: int,
-    servers: Servers,
-    tmp_path: pathlib.Path,
-    record_property: Callable[[str, object], None],
+    number: int, servers: Servers, tmp_path: pathlib.Path, request: pytest.FixtureRequest
 ) -> None:
     played = Round(draw(SEED, number, LENGTH), servers, tmp_path)
     try:
         played.play()
     finally:
-        record_property("campaign", played.report.as_dict())
+        request.node.user_properties.append(("campaign", played.report.as_dict()))
