@@ -119,15 +119,20 @@ static void regrow(struct sink *s)
     s->callbacks.on_fatal(s->arg, &why);
 }
 
-/* together: how many records the broker answered with one word. */
-static void report(struct sink *s, const rd_kafka_message_t *m, size_t together)
+/* What the broker answered with one word. */
+struct batch {
+    size_t records;
+    bool placed; /* it said where they are: librdkafka counts offsets on from a missing one too */
+};
+
+static void report(struct sink *s, const rd_kafka_message_t *m, const struct batch *batch)
 {
     uint64_t tag = (uint64_t)(uintptr_t)m->_private;
     char where[320];
     enum delivery what;
     struct err why;
 
-    bool confirmed = m->err == RD_KAFKA_RESP_ERR_NO_ERROR && m->offset >= 0;
+    bool confirmed = m->err == RD_KAFKA_RESP_ERR_NO_ERROR && batch->placed;
 
     s->producer->inflight--;
     topic_handle_report(rd_kafka_topic_opaque(m->rkt), m->partition, confirmed, uv_now(s->loop));
@@ -153,7 +158,7 @@ static void report(struct sink *s, const rd_kafka_message_t *m, size_t together)
         what = DELIVERY_TOPIC;
         (void)err_set(&why, ERR_TOPIC, "%s: it is gone, and the topic perhaps; create it", where);
     }
-    if (what == DELIVERY_ROW && m->err > RD_KAFKA_RESP_ERR_NO_ERROR && together > 1) {
+    if (what == DELIVERY_ROW && m->err > RD_KAFKA_RESP_ERR_NO_ERROR && batch->records > 1) {
         split_batches(s, m->err);
         what = DELIVERY_LOST;
     } else if (what == DELIVERY_ROW) {
@@ -170,15 +175,16 @@ static bool draining(const struct sink *s)
 
 static size_t take_reports(struct sink *s, rd_kafka_event_t *event)
 {
-    size_t together = rd_kafka_event_message_count(event); /* one event is one batch */
+    struct batch batch = {rd_kafka_event_message_count(event), true}; /* one event is one batch */
     const rd_kafka_message_t *m;
     size_t n = 0;
     bool alive = false;
 
     while (draining(s) && (m = rd_kafka_event_message_next(event)) != NULL) {
         alive = alive || m->err == RD_KAFKA_RESP_ERR_NO_ERROR;
-        report(s, m, together);
-        n++;
+        if (n++ == 0)
+            batch.placed = m->offset >= 0;
+        report(s, m, &batch);
     }
     if (alive && draining(s))
         set_up(s);
