@@ -144,9 +144,9 @@ def test_keys_sequence_and_first_rows(server: Postgres, db: str) -> None:
         ("outbox_parked", "PRIMARY KEY (seq, id)"),
         ("outbox_schema_version", "PRIMARY KEY (version)"),
     ]
-    assert query(server, db, "SELECT seqcache FROM pg_sequence") == [(1,), (1,)]
+    assert query(server, db, "SELECT seqcache FROM pg_sequence") == [(1,)] * 3
     assert query(server, db, "SELECT * FROM outbox_lease") == [(0, 0, *[None] * 8)]
-    assert query(server, db, "SELECT version FROM outbox_schema_version") == [(1,), (2,)]
+    assert query(server, db, "SELECT version FROM outbox_schema_version") == [(1,), (2,), (3,)]
 
 
 def test_everything_carries_a_comment(server: Postgres, db: str) -> None:
@@ -224,7 +224,8 @@ def test_down_stops_at_what_others_built_on_it(server: Postgres, db: str) -> Non
     before = catalog(server, db)
     with pytest.raises(PostgresError, match="view waiting depends on table outbox"):
         remove(server, db)
-    server.psql(db, file=ALL[1])
+    for file in ALL[1:]:
+        server.psql(db, file=file)
     assert catalog(server, db) == before
 
 
@@ -247,6 +248,36 @@ def test_version_2_needs_version_1_and_comes_once(server: Postgres, db: str) -> 
     with pytest.raises(PostgresError, match="version 2 is installed already"):
         server.psql(db, file=ALL[1])
     assert catalog(server, db) == before
+
+
+def test_version_3_needs_version_2_and_comes_once(server: Postgres, db: str) -> None:
+    bare = server.createdb(migrated=False)
+    server.psql(bare, file=UP)
+    with pytest.raises(PostgresError, match="version 2 is not installed in schema public"):
+        server.psql(bare, file=ALL[2])
+    before = catalog(server, db)
+    with pytest.raises(PostgresError, match="version 3 is installed already"):
+        server.psql(db, file=ALL[2])
+    assert catalog(server, db) == before
+
+
+def test_version_3_keeps_what_is_parked(server: Postgres, db: str) -> None:
+    """In the order of parking; and does not go before what it alone has."""
+    server.psql(db, file=ALL_DOWN[0])
+    parked = (
+        "INSERT INTO outbox_parked (seq, id, topic, aggregateid, class, error)"
+        " VALUES ({}, gen_random_uuid(), 't', 'k', 'row', 'x')"
+    )
+    for seq in (7, 5):
+        query(server, db, parked.format(seq))
+    server.psql(db, file=ALL[2])
+    query(server, db, parked.format(6))
+    assert query(server, db, "SELECT seq FROM outbox_parked ORDER BY place") == [(7,), (5,), (6,)]
+    query(server, db, "UPDATE outbox_parked SET aggregatetype = 'order' WHERE seq = 6")
+    with pytest.raises(PostgresError, match="that are in no other table"):
+        server.psql(db, file=ALL_DOWN[0])
+    query(server, db, "DELETE FROM outbox_parked WHERE seq = 6")
+    server.psql(db, file=ALL_DOWN[0])
 
 
 def test_two_installs_at_a_time(server: Postgres) -> None:

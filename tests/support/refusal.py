@@ -153,7 +153,7 @@ REFUSALS = [
     Refusal(
         "nowhere to park",
         "DROP TABLE outbox_parked, outbox_dead, outbox_discarded;"
-        " DELETE FROM outbox_schema_version WHERE version = 2",
+        " DELETE FROM outbox_schema_version WHERE version >= 2",
         WRONG,
         r"there is no table public\.outbox_parked, which failure\.policy needs",
         r"psql -f (\S+\.sql)",
@@ -197,7 +197,7 @@ class Guarded:
         self.run(
             f'GRANT SELECT, DELETE, UPDATE (published_at) ON outbox TO "{self.role}";'
             f' GRANT SELECT, UPDATE ON outbox_lease TO "{self.role}";'
-            f' GRANT SELECT, INSERT, DELETE ON outbox_parked TO "{self.role}";'
+            f' GRANT SELECT, INSERT, UPDATE, DELETE ON outbox_parked TO "{self.role}";'
             f' GRANT SELECT, INSERT ON outbox_dead TO "{self.role}"'
         )
 
