@@ -98,6 +98,9 @@ static bool carry_out(struct relay *r, int64_t now)
         wal_source_drop(r->wal, false);
         relay_forget_stream(r);
         break;
+    case ACTION_LIST:
+        relay_failures_look(r);
+        break;
     case ACTION_EXIT:
         end(r);
         return false;

@@ -66,9 +66,33 @@ uint64_t relay_key(const struct relay *r, const struct event *event, const struc
     return key;
 }
 
-void relay_failed(struct relay *r, uint64_t tag, const struct ledger_item *item, const char *topic,
-                  const struct err *why)
+static void out_of_memory(struct relay *r, const struct err *why)
 {
+    log_error(r->log, "relay", "%s", why->message);
+    relay_fail(r, err_exit_code(why->class));
+}
+
+/* event: NULL where it is not at hand, or not needed. */
+static void record(struct relay *r, const struct event *event, struct failure_request *request)
+{
+    struct buf routed = {0};
+    struct err err;
+
+    if (event != NULL && request->kind != FAILURE_ROW_PARKED && request->kind != FAILURE_ROW_DEAD) {
+        format_topic_raw(r->format, event, &routed);
+        request->event = event;
+        request->lsn = r->wal_commit; /* 0 until the stream begins */
+        request->routed = (struct slice){routed.data, routed.len};
+    }
+    if (failures_add(r->failures, request, &err) != 0)
+        out_of_memory(r, &err);
+    buf_free(&routed);
+}
+
+void relay_failed(struct relay *r, uint64_t tag, const struct ledger_item *item, const char *topic,
+                  const struct err *why, const struct event *event)
+{
+    enum recording how = RECORDING_ROW;
     bool park = item->failure == FAILURE_PARK;
     char id[EVENT_ID_TEXT];
     struct log_field fields[] = {
@@ -77,8 +101,9 @@ void relay_failed(struct relay *r, uint64_t tag, const struct ledger_item *item,
         LOG_F_STR("topic", topic[0] != '\0' ? topic : NULL),
         LOG_F_INT("bytes", item->bytes),
     };
-    struct err err;
 
+    (void)pipeline_recording(r->pipeline, tag, &how);
+    park = park || how == RECORDING_AGAIN;
     event_id_text(item->id, id);
     log_write(r->log, LOG_ERROR, "relay", fields, sizeof fields / sizeof *fields,
               "event %s cannot be published: %s. It %s. See outbox-relay dead show %s", id,
@@ -90,10 +115,46 @@ void relay_failed(struct relay *r, uint64_t tag, const struct ledger_item *item,
         r->counters.parked++;
     else
         r->counters.dead++;
-    if (failures_add(r->failures, tag, !park, item->seq, item->id, why, &err) != 0) {
-        log_error(r->log, "relay", "%s", err.message);
-        relay_fail(r, err_exit_code(err.class));
-    }
+    record(r, how == RECORDING_AGAIN ? NULL : event,
+           &(struct failure_request){
+               .tag = tag,
+               .kind = how == RECORDING_AGAIN ? FAILURE_AGAIN
+                       : how == RECORDING_ROW ? (park ? FAILURE_ROW_PARKED : FAILURE_ROW_DEAD)
+                       : park                 ? FAILURE_WHOLE_PARKED
+                                              : FAILURE_WHOLE_DEAD,
+               .seq = item->seq,
+               .id = item->id,
+               .class = err_class_name(why->class),
+               .error = why->message,
+               .to_come = how == RECORDING_LATER,
+           });
+}
+
+void relay_behind(struct relay *r, uint64_t tag, const struct event *event)
+{
+    if (r->config->source_slot[0] == '\0')
+        return; /* it waits in the table */
+    record(r, event,
+           &(struct failure_request){
+               .tag = tag,
+               .kind = FAILURE_WHOLE_PARKED,
+               .seq = event->seq,
+               .id = event->id,
+               .class = "behind",
+               .error = "it waits behind a parked event of its topic and key",
+           });
+}
+
+void relay_failed_event(struct relay *r, uint64_t tag, const struct event *event)
+{
+    struct buf routed = {0};
+    struct err err;
+
+    format_topic_raw(r->format, event, &routed);
+    if (failures_give(r->failures, tag, event, (struct slice){routed.data, routed.len},
+                      r->wal_commit, &err) != 0)
+        out_of_memory(r, &err);
+    buf_free(&routed);
 }
 
 /* ---- answers ---- */
@@ -126,12 +187,12 @@ static void on_list_begin(void *arg)
     pipeline_parked_begin(r->pipeline);
 }
 
-static void on_list_key(void *arg, struct slice topic, struct slice key)
+static void on_list_key(void *arg, struct slice topic, struct slice key, bool goes)
 {
     struct relay *r = arg;
     struct err err;
 
-    if (pipeline_parked_key(r->pipeline, key_hash(r->key_seed, topic, key), &err) != 0) {
+    if (pipeline_parked_key(r->pipeline, key_hash(r->key_seed, topic, key), goes, &err) != 0) {
         log_error(r->log, "relay", "%s", err.message);
         relay_fail(r, err_exit_code(err.class));
     }
@@ -159,7 +220,7 @@ static void on_list_end(void *arg)
 /* What is parked is passed over whatever the policy is now. */
 static bool lists(const struct relay *r)
 {
-    return r->facts.parked[0] != '\0' && r->config->source_slot[0] == '\0';
+    return r->facts.parked[0] != '\0' && (r->facts.queues || r->config->source_slot[0] == '\0');
 }
 
 /* The pipeline reads nothing before it knows. */

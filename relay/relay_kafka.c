@@ -139,21 +139,25 @@ static struct sink_record sink_record_of(const struct record *record,
     };
 }
 
-static void put(struct relay *r, int64_t now, const struct sink_record *out,
-                const struct record *record, const struct pipeline_row *row, uint64_t behind)
+/* False for a row that waits, as if it had been cut. */
+static bool put(struct relay *r, int64_t now, const struct sink_record *out,
+                const struct record *record, const struct pipeline_row *row, uint64_t behind,
+                const struct event *event)
 {
     struct err err;
 
     if (sink_put(r->sink, out, &err) == 0)
-        return;
-    pipeline_put_failed(r->pipeline, now, out->tag, class_of(&err));
+        return true;
+    if (!pipeline_put_failed(r->pipeline, now, out->tag, class_of(&err)))
+        return false;
     if (err.class != ERR_ROW)
-        return;
+        return true;
     count_error(&r->counters, DELIVERY_ROW, "REFUSED");
     if (pipeline_is_failed(r->pipeline, out->tag))
-        relay_failed(r, out->tag, &row->item, sink_topic_name(r->sink, out->topic), &err);
+        relay_failed(r, out->tag, &row->item, sink_topic_name(r->sink, out->topic), &err, event);
     else
         remember_culprit(r, &row->item, record->topic, record->topic_len, behind, &err);
+    return true;
 }
 
 /* Behind the transaction that is being streamed, in a named slot; else 0. */
@@ -186,6 +190,18 @@ static bool refused(struct relay *r, int64_t now, enum verdict v, const struct l
     return false;
 }
 
+/* For its own sake: it cannot be a record; or it was refused, and comes again to be recorded. */
+static void failed(struct relay *r, uint64_t tag, const struct pipeline_row *row,
+                   const struct err *why, const struct event *event)
+{
+    if (!row->invalid) {
+        relay_failed_event(r, tag, event);
+        return;
+    }
+    count_error(&r->counters, DELIVERY_ROW, "INVALID");
+    relay_failed(r, tag, &row->item, "", why, event);
+}
+
 static bool put_event(struct relay *r, const struct event *event, bool streamed, bool message)
 {
     int64_t now = clock_boot_ms();
@@ -212,7 +228,7 @@ static bool put_event(struct relay *r, const struct event *event, bool streamed,
     row.item.failure =
         row.invalid ? relay_failure_mode_raw(r, event) : relay_failure_mode(r, row.item.topic);
     row.item.seq = event->seq;
-    row.item.bytes = record.bytes;
+    row.item.bytes = row.invalid ? event_bytes(event) : record.bytes;
     row.item.created_us = event->created_us;
     memcpy(row.item.id, event->id, sizeof row.item.id);
     if (r->facts.parked[0] != '\0')
@@ -227,17 +243,17 @@ static bool put_event(struct relay *r, const struct event *event, bool streamed,
     switch (v) {
     case VERDICT_PUT:
         if (streamed || sink_takes(r->sink, &out))
-            put(r, now, &out, &record, &row, behind);
-        else
-            pipeline_put_failed(r->pipeline, now, out.tag, DELIVERY_LOST);
+            return put(r, now, &out, &record, &row, behind, event);
+        (void)pipeline_put_failed(r->pipeline, now, out.tag, DELIVERY_LOST);
+        return true;
+    case VERDICT_BEHIND:
+        relay_behind(r, out.tag, event);
         return true;
     case VERDICT_SKIP:
     case VERDICT_HOLD:
-    case VERDICT_BEHIND:
         return true;
     case VERDICT_FAILED:
-        count_error(&r->counters, DELIVERY_ROW, "INVALID");
-        relay_failed(r, out.tag, &row.item, "", &err);
+        failed(r, out.tag, &row, &err, event);
         return true;
     case VERDICT_INVALID:
     case VERDICT_CUT:
@@ -336,7 +352,7 @@ static void on_report(void *arg, uint64_t tag, enum delivery what, const char *e
     if (what == DELIVERY_TOPIC)
         remember_cause(r, item.topic, why);
     if (what == DELIVERY_ROW && pipeline_is_failed(r->pipeline, tag)) {
-        relay_failed(r, tag, &item, sink_topic_name(r->sink, item.topic), why);
+        relay_failed(r, tag, &item, sink_topic_name(r->sink, item.topic), why, NULL);
     } else if (what == DELIVERY_ROW) {
         const char *topic = sink_topic_name(r->sink, item.topic);
 

@@ -132,7 +132,8 @@ static void compare_server(struct relay *r, const struct pg_facts *facts, int64_
              other_server ? "this is another server, or another timeline of it,"
                           : "the table is another one");
     pipeline_rows_gone(r->pipeline, now);
-    failures_clear(r->failures);
+    if (r->config->source_slot[0] == '\0') /* else what was brought is held all the same */
+        failures_clear(r->failures);
 }
 
 static void on_source_up(void *arg, const struct pg_facts *facts)
@@ -341,7 +342,8 @@ static void on_truncated(void *arg, uint64_t epoch)
              "the table was truncated, epoch %" PRIu64 ": what was in flight has no rows any more",
              epoch);
     pipeline_rows_gone(r->pipeline, now);
-    relay_failures_owned(r, epoch, false);
+    /* What a named slot has brought is held all the same. */
+    relay_failures_owned(r, epoch, r->config->source_slot[0] != '\0');
     relay_pump(r, now);
 }
 
@@ -440,6 +442,7 @@ static int open_connections(struct relay *r, uint64_t seed, struct err *err)
         .parks = failure_policy_used(r->config, POLICY_PARK),
         .buries = failure_policy_used(r->config, POLICY_DEAD_LETTER),
         .copies = r->config->failure_dead_letter_topic[0] != '\0',
+        .named = r->config->source_slot[0] != '\0',
         .topic_sql = buf_cstr(&r->topic_sql),
         .listen = direct == uri,
         .timeout_ms = timeout_ms,

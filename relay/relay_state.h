@@ -191,9 +191,13 @@ void relay_failures_look(struct relay *r);
 enum failure_mode relay_failure_mode(struct relay *r, uint32_t topic);
 enum failure_mode relay_failure_mode_raw(const struct relay *r, const struct event *event);
 uint64_t relay_key(const struct relay *r, const struct event *event, const struct record *record);
-/* Records that the row cannot be published. topic: "" where it has no legal one. */
+/* Records that the row cannot be published. topic: "" where it has no legal one; event: NULL where
+ * it is not at hand. */
 void relay_failed(struct relay *r, uint64_t tag, const struct ledger_item *item, const char *topic,
-                  const struct err *why);
+                  const struct err *why, const struct event *event);
+/* The same of one that only waits behind another; and what a record waits for has come. */
+void relay_behind(struct relay *r, uint64_t tag, const struct event *event);
+void relay_failed_event(struct relay *r, uint64_t tag, const struct event *event);
 
 /* relay_wal.c */
 int relay_wal_open(struct relay *r, const char *uri, uint64_t seed, struct err *err);

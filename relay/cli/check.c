@@ -177,6 +177,7 @@ static void check_postgres(struct check *c)
         .parks = failure_policy_used(config, POLICY_PARK),
         .buries = failure_policy_used(config, POLICY_DEAD_LETTER),
         .copies = config->failure_dead_letter_topic[0] != '\0',
+        .named = config->source_slot[0] != '\0',
         .timeout_ms = timeout_ms,
     };
     uv_loop_t loop;

@@ -14,6 +14,7 @@
 enum read_kind {
     READ_START,
     READ_DIFFERENCE,
+    READ_QUEUE, /* what is parked with its content and may go on, each key's in order */
 };
 
 /* One page. Rows come in the order: late branch, new branch, each by seq. */
@@ -21,6 +22,7 @@ struct read_request {
     enum read_kind kind;
     bool opens;     /* first page of its round: it also returns its own snapshot and max(seq) */
     bool late;      /* READ_DIFFERENCE: the late branch is not through yet */
+    bool stored;    /* READ_QUEUE: not what another owner added and the slot may bring again */
     bool parked;    /* READ_START: some keys are parked: what waits behind them may be left out */
     bool range;     /* READ_DIFFERENCE: many late rows; walk seq instead of gathering by xid */
     int64_t after;  /* READ_START: seq > after; late branch: seq > after */

@@ -13,3 +13,11 @@ void event_id_text(const unsigned char id[EVENT_ID_LEN], char ret_text[EVENT_ID_
     }
     *at = '\0';
 }
+
+uint32_t event_bytes(const struct event *e)
+{
+    uint64_t bytes = (uint64_t)e->payload.len + e->payload_bytes.len + e->headers.len +
+                     e->aggregateid.len + e->type.len;
+
+    return bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)bytes;
+}

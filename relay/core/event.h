@@ -33,6 +33,8 @@ struct event {
     int64_t created_us; /* microseconds since 1970, or EVENT_TIME_MIN/MAX */
 };
 
+/* About what it weighs. */
+uint32_t event_bytes(const struct event *e);
 /* The uuid's canonical text, NUL-terminated. */
 void event_id_text(const unsigned char id[EVENT_ID_LEN], char ret_text[EVENT_ID_TEXT]);
 

@@ -39,7 +39,7 @@ static uint32_t place(const struct keyset *s, uint64_t hash)
 
 bool keyset_has(const struct keyset *s, uint64_t hash)
 {
-    return s->n > 0 && s->entries[place(s, hash)].hash == hash;
+    return hash != 0 && s->n > 0 && s->entries[place(s, hash)].hash == hash;
 }
 
 static bool grow(struct keyset *s)
@@ -119,6 +119,17 @@ void keyset_settle(struct keyset *s, uint64_t hash, bool stored)
     e->stored = e->stored || stored;
     if (e->failing == 0 && !e->stored)
         take_out(s, (uint32_t)(e - s->entries));
+}
+
+int keyset_add(struct keyset *s, uint64_t hash, struct err *err)
+{
+    return reserve(s, hash) == NULL ? no_memory(err) : 0;
+}
+
+void keyset_remove(struct keyset *s, uint64_t hash)
+{
+    if (keyset_has(s, hash))
+        take_out(s, place(s, hash));
 }
 
 void keyset_clear(struct keyset *s)

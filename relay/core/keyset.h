@@ -29,12 +29,16 @@ struct keyset {
     uint32_t n;
 };
 
+/* Never of 0. */
 bool keyset_has(const struct keyset *s, uint64_t hash);
 /* An event of it is to be recorded: it waits at least until keyset_settle. ERR_NOMEM. */
 int keyset_fail(struct keyset *s, uint64_t hash, struct err *err);
 /* That one is on record (stored), or needs no record any more. A key that is neither stored nor
  * waits for another record is removed. */
 void keyset_settle(struct keyset *s, uint64_t hash, bool stored);
+/* Of a set that nothing is recorded of, nor listed. ERR_NOMEM. */
+int keyset_add(struct keyset *s, uint64_t hash, struct err *err);
+void keyset_remove(struct keyset *s, uint64_t hash);
 void keyset_clear(struct keyset *s);
 void keyset_free(struct keyset *s);
 

@@ -1,4 +1,4 @@
-#include "core/ledger.h"
+#include "core/ledger_state.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -6,38 +6,7 @@
 
 #define SLOT_BITS 24
 #define COUNT_BITS 24
-#define NIL UINT32_MAX
-
-struct entry {
-    struct ledger_item item;
-    uint64_t tag;
-    uint32_t batch;
-    uint32_t prev, next; /* in its state's list; next also chains free slots */
-    uint32_t chain;      /* in its bucket */
-    uint8_t state;
-    bool strict;
-};
-
-struct list {
-    uint32_t head, tail, n;
-};
-
-struct ledger {
-    struct entry *entries;
-    uint32_t max_events;
-    uint64_t max_bytes;
-    uint64_t bytes;
-    uint32_t used; /* slots ever handed out: the rest of the array stays untouched memory */
-    uint32_t free_head;
-    uint32_t count; /* of admissions, in the tag */
-    struct list lists[ENTRY_STATES];
-    struct checkpoint *checkpoint;
-    uint32_t *buckets;
-    uint32_t mask;
-    int64_t *batch_seqs;
-    unsigned char (*batch_ids)[EVENT_ID_LEN];
-    uint32_t batch_cap;
-};
+#define NIL LEDGER_NIL
 
 /* From which state to which an entry may go. */
 static const bool allowed[ENTRY_STATES][ENTRY_STATES] = {
@@ -48,6 +17,7 @@ static const bool allowed[ENTRY_STATES][ENTRY_STATES] = {
     [ENTRY_ACKING][ENTRY_FREE] = true,      [ENTRY_DONE][ENTRY_FREE] = true,
     [ENTRY_DISOWNED][ENTRY_FREE] = true,    [ENTRY_SENT][ENTRY_FAILED] = true,
     [ENTRY_FAILED][ENTRY_DONE] = true,      [ENTRY_FAILED][ENTRY_FREE] = true,
+    [ENTRY_FAILED][ENTRY_DELIVERED] = true,
 };
 
 static uint32_t bucket_of(const struct ledger *l, int64_t seq)
@@ -147,7 +117,7 @@ static void index_remove(struct ledger *l, uint32_t slot)
     *at = l->entries[slot].chain;
 }
 
-static uint32_t index_find(const struct ledger *l, int64_t seq)
+uint32_t ledger_find(const struct ledger *l, int64_t seq)
 {
     uint32_t slot = l->buckets[bucket_of(l, seq)];
 
@@ -172,8 +142,7 @@ static bool indexed(enum entry_state s)
     return s != ENTRY_FREE && s != ENTRY_DISOWNED;
 }
 
-/* The only place where an entry changes state. */
-static void ledger_move(struct ledger *l, uint32_t slot, enum entry_state to)
+void ledger_move(struct ledger *l, uint32_t slot, enum entry_state to)
 {
     struct entry *e = &l->entries[slot];
     enum entry_state from = e->state;
@@ -192,6 +161,13 @@ static void ledger_move(struct ledger *l, uint32_t slot, enum entry_state to)
         else
             checkpoint_lose(l->checkpoint, e->item.tx);
     }
+    if (e->item.queued && pending(from) != pending(to))
+        l->queued += pending(to) ? 1 : UINT32_MAX;
+    ledger_set_wanted(l, slot, false);
+    if (from == ENTRY_FAILED)
+        l->failed_bytes -= e->item.bytes;
+    if (to == ENTRY_FAILED)
+        l->failed_bytes += e->item.bytes;
     e->state = (uint8_t)to;
     if (to == ENTRY_FREE) {
         e->tag = 0;
@@ -219,7 +195,7 @@ bool ledger_fits(const struct ledger *l, uint32_t bytes)
 enum ledger_match ledger_match(const struct ledger *l, int64_t seq,
                                const unsigned char id[EVENT_ID_LEN])
 {
-    uint32_t slot = index_find(l, seq);
+    uint32_t slot = ledger_find(l, seq);
 
     if (slot == NIL)
         return LEDGER_ABSENT;
@@ -228,7 +204,7 @@ enum ledger_match ledger_match(const struct ledger *l, int64_t seq,
 
 bool ledger_replace(struct ledger *l, int64_t seq)
 {
-    uint32_t slot = index_find(l, seq);
+    uint32_t slot = ledger_find(l, seq);
 
     if (slot == NIL)
         return true;
@@ -240,7 +216,7 @@ bool ledger_replace(struct ledger *l, int64_t seq)
 
 int ledger_enter(struct ledger *l, int64_t seq, struct err *err)
 {
-    uint32_t slot = index_find(l, seq);
+    uint32_t slot = ledger_find(l, seq);
     struct entry *e = slot == NIL ? NULL : &l->entries[slot];
 
     if (e == NULL || !pending(e->state) || checkpoint_has(l->checkpoint, e->item.tx))
@@ -260,15 +236,14 @@ uint64_t ledger_admit(struct ledger *l, uint16_t epoch, const struct ledger_item
     e = &l->entries[slot];
     e->item = *item;
     /* A log brings rows of before a TRUNCATE that restarted the sequence, after it. */
-    e->strict = l->checkpoint != NULL && l->checkpoint->strict;
+    e->strict = item->queued || (l->checkpoint != NULL && l->checkpoint->strict);
     l->count = (l->count + 1) & ((1U << COUNT_BITS) - 1);
     e->tag = (uint64_t)epoch << (SLOT_BITS + COUNT_BITS) | (uint64_t)l->count << SLOT_BITS | slot;
     ledger_move(l, slot, ENTRY_SENT);
     return e->tag;
 }
 
-/* NIL for a tag that is not held. */
-static uint32_t slot_of(const struct ledger *l, uint64_t tag)
+uint32_t ledger_slot(const struct ledger *l, uint64_t tag)
 {
     uint32_t slot = tag & ((1U << SLOT_BITS) - 1);
 
@@ -279,21 +254,21 @@ static uint32_t slot_of(const struct ledger *l, uint64_t tag)
 
 const struct ledger_item *ledger_item(const struct ledger *l, uint64_t tag)
 {
-    uint32_t slot = slot_of(l, tag);
+    uint32_t slot = ledger_slot(l, tag);
 
     return slot == NIL ? NULL : &l->entries[slot].item;
 }
 
 enum entry_state ledger_state(const struct ledger *l, uint64_t tag)
 {
-    uint32_t slot = slot_of(l, tag);
+    uint32_t slot = ledger_slot(l, tag);
 
     return slot == NIL ? ENTRY_FREE : l->entries[slot].state;
 }
 
 void ledger_deliver(struct ledger *l, uint64_t tag)
 {
-    uint32_t slot = slot_of(l, tag);
+    uint32_t slot = ledger_slot(l, tag);
 
     if (slot != NIL && in_sink(l->entries[slot].state))
         ledger_move(l, slot, l->entries[slot].state == ENTRY_SENT ? ENTRY_DELIVERED : ENTRY_FREE);
@@ -301,34 +276,15 @@ void ledger_deliver(struct ledger *l, uint64_t tag)
 
 void ledger_withdraw(struct ledger *l, uint64_t tag)
 {
-    uint32_t slot = slot_of(l, tag);
+    uint32_t slot = ledger_slot(l, tag);
 
     if (slot != NIL && in_sink(l->entries[slot].state))
-        ledger_move(l, slot, ENTRY_FREE);
-}
-
-void ledger_fail(struct ledger *l, uint64_t tag)
-{
-    uint32_t slot = slot_of(l, tag);
-
-    if (slot != NIL && in_sink(l->entries[slot].state))
-        ledger_move(l, slot, l->entries[slot].state == ENTRY_SENT ? ENTRY_FAILED : ENTRY_FREE);
-}
-
-void ledger_recorded(struct ledger *l, uint64_t tag, bool remember)
-{
-    uint32_t slot = slot_of(l, tag);
-
-    if (slot == NIL || l->entries[slot].state != ENTRY_FAILED)
-        return;
-    ledger_move(l, slot, ENTRY_DONE);
-    if (!remember)
         ledger_move(l, slot, ENTRY_FREE);
 }
 
 void ledger_take_back(struct ledger *l, uint64_t tag)
 {
-    uint32_t slot = slot_of(l, tag);
+    uint32_t slot = ledger_slot(l, tag);
 
     if (slot == NIL || !in_sink(l->entries[slot].state))
         return;
@@ -362,19 +318,22 @@ bool ledger_take(struct ledger *l, uint32_t number, uint32_t max, struct ledger_
     uint32_t slot = l->lists[ENTRY_DELIVERED].head;
     uint32_t n = 0;
     bool streamed = false;
+    bool queued;
     bool strict;
 
     if (slot == NIL || !batch_reserve(l, max))
         return false; /* without memory they stay delivered, and the next tick tries again */
     strict = l->entries[slot].strict;
-    while (slot != NIL && n < max && l->entries[slot].strict == strict) {
+    queued = l->entries[slot].item.queued;
+    while (slot != NIL && n < max && l->entries[slot].strict == strict &&
+           l->entries[slot].item.queued == queued) {
         struct entry *e = &l->entries[slot];
         uint32_t next = e->next;
 
         l->batch_seqs[n] = e->item.seq;
         memcpy(l->batch_ids[n++], e->item.id, EVENT_ID_LEN);
         e->batch = number;
-        streamed = streamed || e->item.tx != 0;
+        streamed = streamed || (e->item.tx != 0 && !queued);
         ledger_move(l, slot, ENTRY_ACKING);
         slot = next;
     }
@@ -382,6 +341,7 @@ bool ledger_take(struct ledger *l, uint32_t number, uint32_t max, struct ledger_
         .number = number,
         .n = n,
         .strict = strict,
+        .queued = queued,
         .streamed = streamed,
         .seqs = l->batch_seqs,
         .ids = (const unsigned char(*)[EVENT_ID_LEN])l->batch_ids,

@@ -7,7 +7,8 @@
  *     |         ^__________|  the acknowledgement's connection was lost
  *     |-> (free)    its topic's or cluster's fault, or its producer is gone: the row is read again
  *     |-> DISOWNED  its row is no longer ours; only the report is awaited
- *     `-> FAILED    its own fault, until that is recorded; then DONE
+ *     `-> FAILED    its own fault, or behind such a one, until that is recorded; then DONE, or
+ *                   DELIVERED where the record has all of it and its row is to be acknowledged
  *
  * DONE entries are remembered until no read is on its way that may still see their rows.
  */
@@ -47,6 +48,7 @@ struct ledger_item {
     uint64_t tx;  /* its transaction in the stream's checkpoint; 0: it was read from the table */
     uint64_t xid; /* with tx: that transaction's id; 0: its row is visible, or it has none */
     enum failure_mode failure; /* what becomes of it if it cannot be published */
+    bool queued;               /* it was read from the queue of its key, not from the outbox */
 };
 
 /* How a row that was read relates to what is held. */
@@ -96,13 +98,30 @@ void ledger_take_back(struct ledger *l, uint64_t tag);
 void ledger_fail(struct ledger *l, uint64_t tag);
 /* That is on record, for good. remember: as ledger_acked. */
 void ledger_recorded(struct ledger *l, uint64_t tag, bool remember);
+/* The same, with its content: its row, if there is one, waits for its acknowledgement. */
+void ledger_kept(struct ledger *l, uint64_t tag);
+/* It failed, and its content has to come once more before that can be recorded. */
+void ledger_want(struct ledger *l, uint64_t tag);
+/* Whether what is held under this seq is such a one. */
+bool ledger_wants(const struct ledger *l, int64_t seq);
+/* It has come: *ret_tag is its. False if it is none. */
+bool ledger_wanted(struct ledger *l, int64_t seq, uint64_t *ret_tag);
+uint32_t ledger_wanted_count(const struct ledger *l);
+/* Whether those that failed, and are to be recorded with their content, hold less than max_bytes.
+ */
+bool ledger_keeps(const struct ledger *l);
+/* Whether another one of this key than tag awaits its report. Walks all that do. */
+bool ledger_sends_key(const struct ledger *l, uint64_t key, uint64_t tag);
+/* How many of a queue are held. */
+uint32_t ledger_queued(const struct ledger *l);
 
 /* One batch to acknowledge. strict: the connection is younger than their admission, so that seq
- * alone no longer names them; match id too. Never mixes strict with others. */
+ * alone no longer names them; match id too. Never mixes strict, or queued, with others. */
 struct ledger_batch {
     uint32_t number; /* the caller's */
     uint32_t n;
     bool strict;
+    bool queued;         /* they are deleted from their queue */
     bool streamed;       /* some of them may not be visible yet: see ledger_acked_seen */
     const int64_t *seqs; /* borrowed until the next take */
     const unsigned char (*ids)[EVENT_ID_LEN];

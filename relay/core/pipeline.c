@@ -25,6 +25,8 @@ int pipeline_new(struct pipeline **ret, const struct pipeline_options *options, 
     p->ack_backoff = backoff_of(50, 5000, options->seed ^ 2);
     p->read_backoff = backoff_of(50, 5000, options->seed ^ 3);
     p->stream_backoff = backoff_of(options->named ? 100 : 1000, 60000, options->seed ^ 4);
+    p->drain_backoff = backoff_of(50, 5000, options->seed ^ 5);
+    p->drain_at = INT64_MIN;
     p->checkpoint.strict = options->named;
     p->stalled = -1;
     p->parked_known = true;
@@ -48,6 +50,8 @@ void pipeline_free(struct pipeline *p)
     topics_free(&p->topics);
     cursor_free(&p->cursor);
     keyset_free(&p->parked);
+    keyset_free(&p->ending);
+    keyset_free(&p->passed);
     snapshot_free(&p->made_at);
     checkpoint_free(&p->checkpoint);
     free(p);
@@ -152,8 +156,7 @@ static int64_t exit_at(const struct pipeline *p)
 {
     if (p->stopping == STOP_NONE || p->exited)
         return INT64_MAX;
-    if (!p->owned || (ledger_events(p->ledger) == ledger_count(p->ledger, ENTRY_DONE) &&
-                      pipeline_all_stored(p) && !ends_transaction(p)))
+    if (!p->owned || (pipeline_all_done(p) && pipeline_all_stored(p) && !ends_transaction(p)))
         return INT64_MIN;
     return p->stop_deadline;
 }
@@ -232,7 +235,7 @@ static void begin_read(struct pipeline *p, int64_t now, struct action *ret)
     cursor_next(&p->cursor, p->limit, &ret->read);
     if (p->options.named)
         ret->read.until = &p->made_at;
-    ret->read.parked = p->parked.n > 0;
+    ret->read.parked = p->parked.n > 0 && !p->options.named;
     /* A round knows what had committed when its first page was read, whatever came since. */
     if (ret->read.opens)
         sleeper_read_sent(&p->sleeper);
@@ -269,6 +272,17 @@ void pipeline_next(struct pipeline *p, int64_t now, struct action *ret)
     }
     if (pipeline_stream_next(p, now, ret))
         return;
+    if (p->list_due && p->owned && p->ack_up) {
+        p->list_due = false;
+        ret->kind = ACTION_LIST;
+        return;
+    }
+    if (pipeline_queue_at(p) <= now) {
+        p->reading = true;
+        p->cut = false;
+        pipeline_queue_next(p, page_limit(p), ret);
+        return;
+    }
     if (read_at(p) > now)
         return;
     if (p->stream == STREAM_ON && p->caught_up)
@@ -287,6 +301,7 @@ int64_t pipeline_deadline(const struct pipeline *p, int64_t now)
     int64_t topic_at;
 
     at = earlier(at, earlier(rebuild_due_at(p), pipeline_stream_due(p)));
+    at = earlier(at, p->list_due && p->owned && p->ack_up ? now : pipeline_queue_at(p));
     return lookup_due(p, now, &topic_at) >= 0 ? now : earlier(at, topic_at);
 }
 
@@ -296,6 +311,7 @@ void pipeline_own(struct pipeline *p, int64_t now, bool continued)
 {
     p->owned = true;
     pipeline_parked_ask(p);
+    pipeline_queue_forget(p);
     if (!continued) {
         keyset_clear(&p->parked);
         ledger_disown(p->ledger);
@@ -346,7 +362,7 @@ void pipeline_source_up(struct pipeline *p, int64_t now)
 void pipeline_source_lost(struct pipeline *p, int64_t now)
 {
     p->source_up = false;
-    p->reading = false;
+    p->reading = p->draining = false;
     ledger_forget_done(p->ledger);
     pipeline_start_over(p);
     pipeline_set_notify(p, now, false);
@@ -403,22 +419,29 @@ enum verdict pipeline_judge(struct pipeline *p, int64_t now, const struct pipeli
     enum ledger_match match = ledger_match(p->ledger, row->item.seq, row->item.id);
     enum verdict v;
 
-    if (match == LEDGER_SAME)
+    if (match == LEDGER_SAME && !ledger_wants(p->ledger, row->item.seq))
         return VERDICT_SKIP;
+    if (match == LEDGER_SAME)
+        return pipeline_parks_now(p, &row->item, 0) ? VERDICT_FAILED : VERDICT_CUT;
     /* Of a named slot the other one is an event as good as this, whatever became of its row. */
     if (match == LEDGER_OTHER && (p->options.named || !ledger_replace(p->ledger, row->item.seq)))
         return VERDICT_CUT;
-    if (keyset_has(&p->parked, row->item.key))
-        return VERDICT_BEHIND;
+    if (!row->item.queued && keyset_has(&p->parked, row->item.key))
+        return p->options.named && (!pipeline_may_fail(p) || pipeline_queue_ends(p, row->item.key))
+                   ? VERDICT_CUT
+                   : VERDICT_BEHIND;
     if (!pipeline_halts(p, &row->item) && !pipeline_may_fail(p))
         return VERDICT_CUT;
     if (row->invalid)
-        return VERDICT_INVALID;
+        return pipeline_halts(p, &row->item) || pipeline_parks_now(p, &row->item, 0)
+                   ? VERDICT_INVALID
+                   : VERDICT_CUT;
     learn_size(p, row->item.bytes);
     if (topics_reserve(&p->topics, row->item.topic, err) != 0)
         return VERDICT_CUT;
     v = topic_verdict(p, now, row->item.topic);
-    if (v == VERDICT_HOLD && p->options.named) { /* it could not be had again */
+    if (v == VERDICT_HOLD && p->options.named &&
+        !row->item.queued) { /* it could not be had again */
         p->stalled = row->item.topic;
         return VERDICT_CUT;
     }
@@ -434,7 +457,7 @@ enum verdict pipeline_take(struct pipeline *p, int64_t now, const struct ledger_
     struct topic *topic = &p->topics.list[item->topic];
 
     if (judged == VERDICT_HOLD) {
-        topic->held++;
+        topic->held += !item->queued;
         return judged;
     }
     if (ledger_count(p->ledger, ENTRY_SENT) == 0)
@@ -451,6 +474,8 @@ enum verdict pipeline_row(struct pipeline *p, int64_t now, const struct pipeline
     enum verdict v;
     bool stray;
 
+    if (p->reading && p->draining)
+        return pipeline_queue_row(p, now, row, ret_tag, err);
     if (p->cut || p->start_over || !p->reading || p->stopping != STOP_NONE || !p->owned ||
         p->sink != SINK_READY)
         return cut(p);
@@ -464,8 +489,10 @@ enum verdict pipeline_row(struct pipeline *p, int64_t now, const struct pipeline
     /* What is no stray will be streamed, in the order of commits. */
     if (v == VERDICT_SKIP || (p->sweeping && p->stream == STREAM_ON && !stray))
         return VERDICT_SKIP;
+    if (v == VERDICT_FAILED)
+        return pipeline_wanted(p, &item, ret_tag);
     if (v == VERDICT_BEHIND)
-        return v;
+        return pipeline_behind(p, &item, ret_tag);
     if (v == VERDICT_INVALID)
         return (v = pipeline_invalid(p, now, &item, ret_tag)) == VERDICT_CUT ? cut(p) : v;
     if (v == VERDICT_PUT) {
@@ -480,8 +507,12 @@ void pipeline_read_end(struct pipeline *p, int64_t now, uint32_t rows, bool ok)
     if (!p->reading)
         return;
     p->reading = false;
-    p->start_took += now - p->page_at;
     ledger_forget_done(p->ledger);
+    if (p->draining) {
+        pipeline_queue_end(p, now, rows, ok);
+        return;
+    }
+    p->start_took += now - p->page_at;
     if (ok)
         backoff_reset(&p->read_backoff);
     p->retry_at = ok ? INT64_MIN : now + backoff_next(&p->read_backoff);

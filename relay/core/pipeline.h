@@ -39,6 +39,7 @@ enum action_kind {
     ACTION_STREAM_MAKE,  /* make a slot; answer with pipeline_stream_made or pipeline_stream_lost */
     ACTION_STREAM_START, /* stream from it */
     ACTION_STREAM_DROP,  /* give it up; no answer is awaited */
+    ACTION_LIST,         /* ask what is parked: pipeline_parked_begin and so on */
     ACTION_EXIT,         /* drained or halted; once */
 };
 
@@ -67,7 +68,17 @@ enum verdict {
     VERDICT_CUT,  /* no room, or not now: this row and the rest of the page are read again */
     VERDICT_INVALID, /* the row's own fault: the pipeline halts at it */
     VERDICT_FAILED,  /* its own fault: to be recorded under this tag; then pipeline_recorded */
-    VERDICT_BEHIND,  /* it waits in the table, behind a parked one of its topic and key */
+    VERDICT_BEHIND,  /* it waits behind a parked one of its topic and key: in the table, or, with a
+                        named slot, in their queue: to be recorded there under this tag */
+};
+
+/* How what failed, or waits behind it, is to be recorded. */
+enum recording {
+    RECORDING_ROW,   /* its row stays in the table, or is moved from there */
+    RECORDING_WHOLE, /* with its content, at the end of its key's queue; its row is acknowledged.
+                        What was read from the table has its content there */
+    RECORDING_LATER, /* the same, and its content comes again: VERDICT_FAILED, under this tag */
+    RECORDING_AGAIN, /* it stays in its queue, and is parked there once more */
 };
 
 enum record_result {
@@ -181,13 +192,17 @@ uint32_t pipeline_acked(struct pipeline *p, int64_t now, uint32_t batch, enum ac
 uint32_t pipeline_acked_partly(struct pipeline *p, int64_t now, uint32_t batch,
                                const struct slice *snapshot, struct err *err);
 
+/* Whether that tag's row is to be recorded (VERDICT_FAILED, VERDICT_BEHIND, or a refusal), and how.
+ * False for one that is not. */
+bool pipeline_recording(const struct pipeline *p, uint64_t tag, enum recording *ret);
 /* A failed row is on record; no answer is needed for one that is to be tried again. */
 void pipeline_recorded(struct pipeline *p, int64_t now, uint64_t tag, enum record_result result);
 /* The database's list of parked keys, asked for after each pipeline_own, pipeline_rows_gone
  * and pipeline_source_up, on the connection that records, and whenever it has changed: begin, each
- * key (ERR_NOMEM), end. Returns how many wait no longer; those are read again. */
+ * key (ERR_NOMEM), end. goes: its queue is to be read, and published. Returns how many wait no
+ * longer; those are read again. */
 void pipeline_parked_begin(struct pipeline *p);
-int pipeline_parked_key(struct pipeline *p, uint64_t key, struct err *err);
+int pipeline_parked_key(struct pipeline *p, uint64_t key, bool goes, struct err *err);
 uint32_t pipeline_parked_end(struct pipeline *p, int64_t now);
 
 /* The sink. */
@@ -206,8 +221,8 @@ bool pipeline_report(struct pipeline *p, int64_t now, uint64_t tag, enum deliver
 /* Whether the row is to be recorded, as with VERDICT_FAILED; ask after a report of DELIVERY_ROW. */
 bool pipeline_is_failed(const struct pipeline *p, uint64_t tag);
 /* The sink did not take a row that was to be put (VERDICT_PUT): what says why. DELIVERY_LOST: try
- * it again later. */
-void pipeline_put_failed(struct pipeline *p, int64_t now, uint64_t tag, enum delivery what);
+ * it again later. False: as if it had been VERDICT_CUT. */
+bool pipeline_put_failed(struct pipeline *p, int64_t now, uint64_t tag, enum delivery what);
 void pipeline_sink_fatal(struct pipeline *p, int64_t now);
 void pipeline_sink_rebuilt(struct pipeline *p, int64_t now, bool ok);
 

@@ -84,10 +84,11 @@ static void topic_refused(struct pipeline *p, int64_t now, uint32_t index)
 }
 
 static void not_delivered(struct pipeline *p, int64_t now, uint64_t tag,
-                          const struct ledger_item *item, enum delivery what)
+                          const struct ledger_item *item, enum delivery what, bool at_hand)
 {
     if (what == DELIVERY_ROW && !pipeline_halts(p, item)) {
-        (void)pipeline_failed(p, tag);
+        if (at_hand || !pipeline_want(p, tag))
+            (void)pipeline_failed(p, tag);
         return;
     }
     ledger_withdraw(p->ledger, tag);
@@ -108,8 +109,9 @@ static void not_delivered(struct pipeline *p, int64_t now, uint64_t tag,
     }
 }
 
-bool pipeline_report(struct pipeline *p, int64_t now, uint64_t tag, enum delivery what,
-                     struct ledger_item *ret_item)
+/* at_hand: its content still is. */
+static bool reported(struct pipeline *p, int64_t now, uint64_t tag, enum delivery what,
+                     struct ledger_item *ret_item, bool at_hand)
 {
     const struct ledger_item *item = ledger_item(p->ledger, tag);
     enum entry_state state = ledger_state(p->ledger, tag);
@@ -122,7 +124,7 @@ bool pipeline_report(struct pipeline *p, int64_t now, uint64_t tag, enum deliver
     leave_topic(p, ret_item->topic);
     if (what != DELIVERY_OK) {
         if (state == ENTRY_SENT)
-            not_delivered(p, now, tag, ret_item, what);
+            not_delivered(p, now, tag, ret_item, what, at_hand);
         else
             ledger_withdraw(p->ledger, tag);
         return true;
@@ -134,24 +136,47 @@ bool pipeline_report(struct pipeline *p, int64_t now, uint64_t tag, enum deliver
     return true;
 }
 
-void pipeline_put_failed(struct pipeline *p, int64_t now, uint64_t tag, enum delivery what)
+bool pipeline_report(struct pipeline *p, int64_t now, uint64_t tag, enum delivery what,
+                     struct ledger_item *ret_item)
 {
-    struct ledger_item item;
+    return reported(p, now, tag, what, ret_item, false);
+}
 
-    if (what != DELIVERY_LOST) {
-        (void)pipeline_report(p, now, tag, what, &item);
+/* The sink has none of it: it is as if it had not been read. */
+static void not_put(struct pipeline *p, uint64_t tag, bool again)
+{
+    const struct ledger_item *item = ledger_item(p->ledger, tag);
+
+    leave_topic(p, item->topic);
+    p->cut = true;
+    p->full = true;
+    if (item->queued) {
+        ledger_withdraw(p->ledger, tag);
         return;
     }
-    /* The sink took nothing, so nothing is missing from it: just read the row again, once what it
-     * has is reported. */
-    if (ledger_item(p->ledger, tag) != NULL) {
-        leave_topic(p, ledger_item(p->ledger, tag)->topic);
-        if (p->stream == STREAM_ON)
-            ledger_withdraw(p->ledger, tag);
-        else
-            ledger_take_back(p->ledger, tag);
-        p->cut = true;
-        p->full = true;
+    if (p->stream == STREAM_ON && !again)
+        ledger_withdraw(p->ledger, tag);
+    else
+        ledger_take_back(p->ledger, tag);
+    if (!again || p->stream != STREAM_ON)
         pipeline_start_over(p);
+}
+
+bool pipeline_put_failed(struct pipeline *p, int64_t now, uint64_t tag, enum delivery what)
+{
+    const struct ledger_item *held = ledger_item(p->ledger, tag);
+    struct ledger_item item;
+
+    if (held == NULL)
+        return true;
+    if (what == DELIVERY_ROW && !pipeline_halts(p, held) && !pipeline_parks_now(p, held, tag)) {
+        not_put(p, tag, true);
+        return false;
     }
+    /* Nothing is missing from the sink: just read the row again, once what it has is reported. */
+    if (what == DELIVERY_LOST)
+        not_put(p, tag, false);
+    else
+        (void)reported(p, now, tag, what, &item, true);
+    return true;
 }

@@ -1,5 +1,6 @@
 /* The pipeline's inside, shared by its sources: pipeline.c (reading, ending), pipeline_ack.c
- * (acknowledgements), pipeline_sink.c (reports, topics, producers), pipeline_stream.c (the stream).
+ * (acknowledgements), pipeline_sink.c (reports, topics, producers), pipeline_stream.c (the stream),
+ * pipeline_fail.c (what cannot be published), pipeline_queue.c (what was parked, and goes on).
  */
 #ifndef OUTBOX_CORE_PIPELINE_STATE_H
 #define OUTBOX_CORE_PIPELINE_STATE_H
@@ -46,6 +47,19 @@ struct pipeline {
     int64_t retry_at;    /* not before: the last one failed */
     struct backoff read_backoff;
     uint64_t strays;
+
+    /* the queues of what is parked with its content */
+    bool list_due;    /* what is parked is to be asked for */
+    bool drain;       /* some of them may go on */
+    bool draining;    /* the read that is on its way is of these */
+    bool drain_empty; /* the last one brought nothing: with the list, what ends has ended */
+    uint32_t drain_limit;
+    uint32_t drained;     /* rows put of it */
+    struct keyset ending; /* keys of which it had the last ones: a named slot's stream waits at the
+                             next one, or would add to their queue for as long as it is read */
+    struct keyset passed; /* keys of which one was not put: none of these is put behind it */
+    int64_t drain_at;
+    struct backoff drain_backoff;
 
     /* the stream */
     enum stream_state stream;
@@ -104,6 +118,30 @@ enum verdict pipeline_take(struct pipeline *p, int64_t now, const struct ledger_
 /* Whether this row's own fault is the end, and whether one more may be recorded now. */
 bool pipeline_halts(const struct pipeline *p, const struct ledger_item *item);
 bool pipeline_may_fail(const struct pipeline *p);
+/* Whether it is parked now: not before what was sent of its key has reported, since that, if it is
+ * lost, comes again and would be behind it. tag: it has that one itself. */
+bool pipeline_parks_now(struct pipeline *p, const struct ledger_item *item, uint64_t tag);
+/* A row of a parked key, which only its queue can keep: VERDICT_BEHIND, to be recorded. */
+enum verdict pipeline_behind(struct pipeline *p, const struct ledger_item *item, uint64_t *ret_tag);
+/* What was streamed and refused by the broker has to come again to be recorded, with all behind it:
+ * what comes of its key before it is older, and goes out. False for others. */
+bool pipeline_want(struct pipeline *p, uint64_t tag);
+/* It has come: VERDICT_FAILED. */
+enum verdict pipeline_wanted(struct pipeline *p, const struct ledger_item *item, uint64_t *ret_tag);
+/* Whether all that is still to be done is done, but for what has to come again. */
+bool pipeline_all_done(const struct pipeline *p);
+/* When the next page of the queues is due; that page, a row of it, and its end. */
+int64_t pipeline_queue_at(const struct pipeline *p);
+void pipeline_queue_next(struct pipeline *p, uint32_t limit, struct action *ret);
+enum verdict pipeline_queue_row(struct pipeline *p, int64_t now, const struct pipeline_row *row,
+                                uint64_t *ret_tag, struct err *err);
+void pipeline_queue_end(struct pipeline *p, int64_t now, uint32_t rows, bool ok);
+/* None of the queue's later ones of that key may go out with this page. */
+void pipeline_queue_pass(struct pipeline *p, uint64_t key);
+/* Whether a streamed row of that key waits until its queue has ended. */
+bool pipeline_queue_ends(const struct pipeline *p, uint64_t key);
+/* What is known of the queues is out of date. */
+void pipeline_queue_forget(struct pipeline *p);
 /* The held row cannot be published; false where it is as if it had not been read. */
 bool pipeline_failed(struct pipeline *p, uint64_t tag);
 /* What is parked has to be listed anew before any row is read. */

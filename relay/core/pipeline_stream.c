@@ -196,9 +196,10 @@ void pipeline_stream_begin(struct pipeline *p, uint32_t xid)
 int pipeline_stream_enter(struct pipeline *p, enum verdict judged, struct ledger_item *item,
                           struct err *err)
 {
-    if (judged == VERDICT_PUT || judged == VERDICT_INVALID)
+    if (judged == VERDICT_PUT || judged == VERDICT_INVALID ||
+        (judged == VERDICT_BEHIND && p->options.named))
         return checkpoint_enter(&p->checkpoint, &item->tx, err);
-    if (judged == VERDICT_SKIP && p->options.named)
+    if ((judged == VERDICT_SKIP || judged == VERDICT_FAILED) && p->options.named)
         return ledger_enter(p->ledger, item->seq, err);
     return 0;
 }
@@ -221,6 +222,10 @@ enum verdict pipeline_stream_row(struct pipeline *p, int64_t now, const struct p
         return VERDICT_CUT;
     if (v == VERDICT_INVALID)
         return pipeline_invalid(p, now, &item, ret_tag);
+    if (v == VERDICT_FAILED)
+        return pipeline_wanted(p, &item, ret_tag);
+    if (v == VERDICT_BEHIND)
+        return pipeline_behind(p, &item, ret_tag);
     return v == VERDICT_PUT || v == VERDICT_HOLD ? pipeline_take(p, now, &item, v, ret_tag) : v;
 }
 

@@ -122,13 +122,14 @@ static void build_sql(struct acknowledger *a, const struct pg_facts *facts,
         return;
     }
     buf_printf(&a->sql, ", d AS (");
-    if (a->mark)
+    if (a->mark && !batch->queued)
         buf_printf(&a->sql,
                    "UPDATE %s o SET published_at = pg_catalog.clock_timestamp() FROM l%s"
                    " WHERE %s AND o.published_at IS NULL",
                    facts->table, rows, match);
     else
-        buf_printf(&a->sql, "DELETE FROM %s o USING l%s WHERE %s", facts->table, rows, match);
+        buf_printf(&a->sql, "DELETE FROM %s o USING l%s WHERE %s",
+                   batch->queued ? facts->parked : facts->table, rows, match);
     /* How many rows it found matters of rows that were streamed alone: they may not be visible yet.
      */
     buf_printf(&a->sql, batch->streamed

@@ -16,6 +16,7 @@ struct names {
     char *dead;
     char *discarded;
     char *channel;
+    bool queues; /* parked may hold the events themselves */
 };
 
 static void free_names(struct names *n)
@@ -61,7 +62,10 @@ static int find_names(PGconn *conn, const char *table, struct names *ret, struct
         " pg_catalog.format('%I.%I', n.nspname, c.relname || '_discarded'),"
         " 'outbox_relay_' || c.oid, (SELECT pg_catalog.count(*) FROM pg_catalog.pg_class k"
         "  WHERE k.relnamespace = c.relnamespace AND k.relname IN (c.relname || '_parked',"
-        "   c.relname || '_dead', c.relname || '_discarded'))"
+        "   c.relname || '_dead', c.relname || '_discarded')),"
+        " EXISTS (SELECT FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class k ON k.oid ="
+        "  a.attrelid WHERE k.relnamespace = c.relnamespace AND k.relname = c.relname || '_parked'"
+        "  AND a.attname = 'place')"
         " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
         " WHERE c.oid = pg_catalog.to_regclass($1)";
     PGresult *res;
@@ -77,7 +81,8 @@ static int find_names(PGconn *conn, const char *table, struct names *ret, struct
                      "with psql -f schema/migrations/0002_failures.up.sql",
                      PQgetvalue(res, 0, 0));
     } else {
-        *ret = (struct names){copy(res, 0), copy(res, 1), copy(res, 2), copy(res, 3), copy(res, 4)};
+        *ret = (struct names){copy(res, 0), copy(res, 1), copy(res, 2),
+                              copy(res, 3), copy(res, 4), PQgetvalue(res, 0, 6)[0] == 't'};
         if (ret->table == NULL || ret->parked == NULL || ret->dead == NULL ||
             ret->discarded == NULL || ret->channel == NULL)
             rc = err_set(err, ERR_NOMEM, "out of memory");
@@ -98,6 +103,22 @@ static void where(struct buf *sql, const char *topic)
                topic);
 }
 
+/* What only waits behind another one goes on with that: it is meant by its id alone. */
+static const char heads[] = " AND (f.class <> 'behind' OR f.id = $1::uuid)";
+
+/* Each parked event, from where it is. */
+static void with_events(struct buf *sql, const struct names *n)
+{
+    static const char columns[] = "seq, id, aggregatetype, type, partition, created_at, headers,"
+                                  " payload, payload_bytes";
+
+    buf_printf(sql,
+               "WITH events AS (SELECT %s FROM %s WHERE aggregatetype IS NOT NULL UNION ALL"
+               " SELECT %s FROM %s WHERE (seq, id) IN (SELECT seq, id FROM %s WHERE"
+               " aggregatetype IS NULL)) ",
+               columns, n->parked, columns, n->table, n->parked);
+}
+
 static void select_sql(struct buf *sql, const struct dead_request *r, const struct names *n)
 {
     static const char event[] = ", e.aggregatetype, e.type, e.partition, e.created_at";
@@ -105,12 +126,15 @@ static void select_sql(struct buf *sql, const struct dead_request *r, const stru
     const char *more = r->verb != DEAD_SHOW ? "" : event;
     const char *most = r->verb == DEAD_SHOW && r->payload ? content : "";
 
+    if (n->queues)
+        with_events(sql, n);
     buf_printf(sql,
                "SELECT 'parked' AS state, f.parked_at AS since, f.id, f.topic, f.aggregateid AS"
                " key, f.class, f.error, f.seq%s%s FROM %s f LEFT JOIN %s e ON e.seq = f.seq AND"
                " e.id = f.id",
-               more, most, n->parked, n->table);
+               more, most, n->parked, n->queues ? "events" : n->table);
     where(sql, "topic");
+    buf_printf(sql, heads);
     buf_printf(sql,
                " UNION ALL SELECT 'dead', e.died_at, e.id, e.routed_topic, e.aggregateid, e.class,"
                " e.error, e.seq%s%s FROM (SELECT * FROM %s f",
@@ -119,12 +143,24 @@ static void select_sql(struct buf *sql, const struct dead_request *r, const stru
     buf_printf(sql, ") AS e ORDER BY 1 DESC, seq");
 }
 
+/* What is in no other table stays where it is: the relay that owns the outbox publishes it, and
+ * what waits behind it, in order. */
+static void retry_queues(struct buf *sql, const struct names *n)
+{
+    buf_printf(sql, "q AS (UPDATE %s f SET retried_at = pg_catalog.clock_timestamp()", n->parked);
+    where(sql, "topic");
+    buf_printf(sql, " AND f.aggregatetype IS NOT NULL AND f.class <> 'behind' RETURNING f.*), ");
+}
+
 /* A union cannot carry json, which has no equality; nothing here asks for one but its text. */
 static void retry_sql(struct buf *sql, const struct names *n)
 {
     buf_printf(sql, "WITH k AS (DELETE FROM %s f", n->parked);
     where(sql, "topic");
-    buf_printf(sql, " RETURNING f.*), d AS (DELETE FROM %s f", n->dead);
+    buf_printf(sql, "%s RETURNING f.*), ", n->queues ? " AND f.aggregatetype IS NULL" : "");
+    if (n->queues)
+        retry_queues(sql, n);
+    buf_printf(sql, "d AS (DELETE FROM %s f", n->dead);
     where(sql, "routed_topic");
     buf_printf(sql,
                " RETURNING f.*), i AS (INSERT INTO %s (id, aggregatetype, aggregateid, type,"
@@ -132,15 +168,16 @@ static void retry_sql(struct buf *sql, const struct names *n)
                " aggregatetype, aggregateid, type, payload, payload_bytes, headers, topic,"
                " partition, created_at FROM d ORDER BY seq)"
                " SELECT 'parked' AS state, parked_at AS since, id, topic, aggregateid AS key,"
-               " class, error, seq FROM k UNION ALL SELECT 'dead', died_at, id, routed_topic,"
+               " class, error, seq FROM %s UNION ALL SELECT 'dead', died_at, id, routed_topic,"
                " aggregateid, class, error, seq FROM d ORDER BY 1 DESC, seq",
-               n->table);
+               n->table, n->queues ? "(SELECT * FROM k UNION ALL SELECT * FROM q) AS k" : "k");
 }
 
 static void discard_sql(struct buf *sql, const struct names *n)
 {
     buf_printf(sql, "WITH k AS (DELETE FROM %s f", n->parked);
     where(sql, "topic");
+    buf_printf(sql, heads);
     buf_printf(sql,
                " RETURNING f.*), o AS (DELETE FROM %s e USING k WHERE e.seq = k.seq AND e.id ="
                " k.id RETURNING e.seq, e.id, e.type), d AS (DELETE FROM %s f",
@@ -148,14 +185,14 @@ static void discard_sql(struct buf *sql, const struct names *n)
     where(sql, "routed_topic");
     buf_printf(sql,
                " RETURNING f.*), a AS (SELECT 'parked' AS state, k.parked_at AS since, k.id,"
-               " k.topic, k.aggregateid AS key, k.class, k.error, k.seq, o.type FROM k LEFT JOIN o"
+               " k.topic, k.aggregateid AS key, k.class, k.error, k.seq, %s FROM k LEFT JOIN o"
                " USING (seq, id) UNION ALL SELECT 'dead', died_at, id, routed_topic, aggregateid,"
                " class, error, seq, type FROM d), w AS (INSERT INTO %s (seq, id, topic,"
                " aggregateid, type, error, reason) SELECT seq, id, topic, key, type, error, $5"
                " FROM a ORDER BY seq)"
                " SELECT state, since, id, topic, key, class, error, seq FROM a"
                " ORDER BY state DESC, seq",
-               n->discarded);
+               n->queues ? "coalesce(k.type, o.type) AS type" : "o.type", n->discarded);
 }
 
 static void give(const PGresult *res, dead_row_fn row, void *arg)

@@ -1,6 +1,8 @@
 /* Sessions run these with search_path = pg_catalog, so that nothing here has to be qualified. */
 #include "postgres/diagnose_sql.h"
 
+#include <stdio.h>
+
 /* A transaction of a service takes milliseconds: what is open for so long is somebody's mistake, or
  * a bulk load, whose events do wait for it. */
 #define LONG "interval '2 s'"
@@ -286,7 +288,11 @@ static void failed_sql(struct buf *sql, const char *table, const char *severity,
 
 void diagnose_parked_sql(struct buf *sql, const struct pg_facts *facts)
 {
-    failed_sql(sql, facts->parked, "holds", "parked_at", "topic",
+    char heads[sizeof facts->parked + 64];
+
+    (void)snprintf(heads, sizeof heads, "(SELECT * FROM %s WHERE class <> 'behind') AS p",
+                   facts->parked);
+    failed_sql(sql, heads, "holds", "parked_at", "topic",
                "is parked, and holds up its key until its cause is corrected and it is retried,",
                "$4");
 }

@@ -1,40 +1,7 @@
-#include "postgres/failures.h"
+#include "postgres/failures_impl.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Statements on their way at a time. */
-#define SENT_MAX 8
-
-struct failure {
-    struct failure *next;
-    uint64_t tag;
-    int64_t seq;
-    bool dead;
-    bool sent;
-    char id[EVENT_ID_TEXT];
-    const char *class;
-    char error[];
-};
-
-struct failures {
-    char *topic_sql;
-    char *copy_topic;
-    struct failures_callbacks callbacks;
-    void *arg;
-    struct pg_conn *conn;
-    const struct pg_facts *facts;
-    int shard;
-    uint64_t epoch;
-    struct failure *first, **last;
-    uint32_t n;
-    uint64_t tags[SENT_MAX]; /* of those on their way, a ring in the order of sending */
-    uint32_t oldest, sent;
-    bool listing;
-    bool list_again;
-};
 
 int failures_new(struct failures **ret, const char *topic_sql, const char *copy_topic,
                  const struct failures_callbacks *callbacks, void *arg, struct err *err)
@@ -53,12 +20,18 @@ int failures_new(struct failures **ret, const char *topic_sql, const char *copy_
     return 0;
 }
 
+static void free_one(struct failure *one)
+{
+    buf_free(&one->content);
+    free(one);
+}
+
 void failures_clear(struct failures *f)
 {
     while (f->first != NULL) {
         struct failure *next = f->first->next;
 
-        free(f->first);
+        free_one(f->first);
         f->first = next;
     }
     f->last = &f->first;
@@ -80,18 +53,28 @@ uint32_t failures_pending(const struct failures *f)
     return f->n;
 }
 
-int failures_add(struct failures *f, uint64_t tag, bool dead, int64_t seq,
-                 const unsigned char id[EVENT_ID_LEN], const struct err *why, struct err *err)
+static int nomem(struct err *err)
 {
-    size_t len = strlen(why->message);
+    return err_set(err, ERR_NOMEM, "out of memory for an event that cannot be published");
+}
+
+int failures_add(struct failures *f, const struct failure_request *r, struct err *err)
+{
+    size_t len = strlen(r->error);
     struct failure *one = malloc(sizeof *one + len + 1);
 
     if (one == NULL)
-        return err_set(err, ERR_NOMEM, "out of memory for an event that cannot be published");
-    *one =
-        (struct failure){.tag = tag, .dead = dead, .seq = seq, .class = err_class_name(why->class)};
-    event_id_text(id, one->id);
-    memcpy(one->error, why->message, len + 1);
+        return nomem(err);
+    *one = (struct failure){
+        .tag = r->tag, .kind = r->kind, .seq = r->seq, .class = r->class, .to_come = r->to_come};
+    event_id_text(r->id, one->id);
+    memcpy(one->error, r->error, len + 1);
+    if (r->event != NULL)
+        failure_set_content(one, r->event, r->routed, r->lsn);
+    if (one->content.failed) {
+        free_one(one);
+        return nomem(err);
+    }
     *f->last = one;
     f->last = &one->next;
     f->n++;
@@ -99,145 +82,134 @@ int failures_add(struct failures *f, uint64_t tag, bool dead, int64_t seq,
     return 0;
 }
 
-static void take_out(struct failures *f, struct failure *one)
+int failures_give(struct failures *f, uint64_t tag, const struct event *event, struct slice routed,
+                  uint64_t lsn, struct err *err)
 {
+    struct failure *one = f->first;
+
+    while (one != NULL && one->tag != tag)
+        one = one->next;
+    if (one == NULL)
+        return 0;
+    failure_set_content(one, event, routed, lsn);
+    if (one->content.failed)
+        return nomem(err);
+    one->to_come = false;
+    failures_send(f);
+    return 0;
+}
+
+/* Whose answer has come; NULL for one that was cleared meanwhile. */
+static struct failure **take_answered(struct failures *f)
+{
+    uint64_t tag = f->tags[f->oldest];
     struct failure **at = &f->first;
 
-    while (*at != one)
+    f->oldest = (f->oldest + 1) % FAILURE_SENT_MAX;
+    f->sent--;
+    while (*at != NULL && (*at)->tag != tag)
         at = &(*at)->next;
+    return at;
+}
+
+/* Its statement has been carried out. Returns its tag. */
+static uint64_t take_out(struct failures *f, struct failure **at)
+{
+    struct failure *one = *at;
+    uint64_t tag = one->tag;
+
     *at = one->next;
     if (f->last == &one->next)
         f->last = at;
     f->n--;
-    free(one);
-}
-
-/* Whose answer has come; NULL for one that was cleared meanwhile. */
-static struct failure *take_answered(struct failures *f)
-{
-    uint64_t tag = f->tags[f->oldest];
-    struct failure *one = f->first;
-
-    f->oldest = (f->oldest + 1) % SENT_MAX;
-    f->sent--;
-    while (one != NULL && one->tag != tag)
-        one = one->next;
-    return one;
+    free_one(one);
+    return tag;
 }
 
 static void answered(void *arg, const PGresult *res, const struct err *why)
 {
     struct failures *f = arg;
-    struct failure *one = take_answered(f);
+    struct failure **at = take_answered(f);
+    uint32_t n = f->batch > 0 ? f->batch : 1;
+    uint64_t tags[FAILURE_BATCH];
+    uint32_t done = 0;
     struct err fenced;
-    uint64_t tag;
     bool gone;
 
-    if (one == NULL)
+    f->batch = 0;
+    if (*at == NULL)
         return;
     if (why == NULL && strcmp(PQgetvalue(res, 0, 0), "1") != 0) {
         (void)err_set(&fenced, ERR_FENCED, "the outbox has another owner");
         why = &fenced;
     }
-    if (why != NULL) {
-        one->sent = false;
-        f->callbacks.on_error(f->arg, why);
-        return;
+    gone = why == NULL && strcmp(PQgetvalue(res, 0, 1), "0") == 0;
+    for (uint32_t i = 0; i < n && *at != NULL; i++) {
+        if (why == NULL) {
+            tags[done++] = take_out(f, at);
+        } else {
+            (*at)->sent = false;
+            at = &(*at)->next;
+        }
     }
-    tag = one->tag;
-    gone = strcmp(PQgetvalue(res, 0, 1), "0") == 0;
-    take_out(f, one);
-    f->callbacks.on_recorded(f->arg, tag, gone);
-    failures_send(f);
+    for (uint32_t i = 0; i < done; i++)
+        f->callbacks.on_recorded(f->arg, tags[i], gone);
+    if (why == NULL)
+        failures_send(f);
+    else
+        f->callbacks.on_error(f->arg, why);
 }
 
-/* Begins the headers of a copy, and tells by that what is one. */
-#define COPY_BEGIN "{\"outbox.error\":"
+static void send_some(struct failures *f, struct failure *first, uint32_t n)
+{
+    struct failure_statement s = {0};
+    uint32_t left = n;
+
+    failure_statement(&s, f, first, n);
+    if (buf_cstr(&s.sql) != NULL) { /* else with the next sending */
+        for (struct failure *one = first; left > 0; one = one->next, left--)
+            one->sent = true;
+        f->tags[(f->oldest + f->sent++) % FAILURE_SENT_MAX] = first->tag;
+        pg_conn_query(f->conn, buf_cstr(&s.sql), &s.params, 0, answered, f);
+    }
+    buf_free(&s.sql);
+}
+
+/* How many from this one on go into one statement: all of them are to be kept in the same way. */
+static uint32_t batch_of(const struct failure *one)
+{
+    uint32_t n = 1;
+    size_t bytes = one->content.len;
+
+    while (one->kind == FAILURE_WHOLE_PARKED && one->content.len > 0 && n < FAILURE_BATCH &&
+           one->next != NULL && one->next->kind == FAILURE_WHOLE_PARKED &&
+           one->next->content.len > 0 && bytes + one->next->content.len <= FAILURE_BATCH_BYTES) {
+        one = one->next;
+        bytes += one->content.len;
+        n++;
+    }
+    return n;
+}
 
 /*
- * A copy is a row like any other, so it is published in its turn, and dies in its turn, of which
- * there is no second copy. What may be at fault is left out of it: partition, time, one of two
- * payloads, headers that are no object or hold what is no text in UTF-8. The rest of them is taken
- * over to the byte.
+ * What stays in the outbox as a row has its order there, and its statements overlap. What is kept
+ * whole has it from here alone: one statement at a time, so that none overtakes one that fails.
  */
-static void build_copy(const struct failures *f, struct buf *sql)
-{
-    buf_printf(
-        sql,
-        ", c AS (INSERT INTO %s (aggregatetype, aggregateid, type, payload, payload_bytes, headers,"
-        " topic) SELECT aggregatetype, aggregateid, type, payload, CASE WHEN payload IS NULL THEN"
-        " payload_bytes END, ('" COPY_BEGIN "' || pg_catalog.to_json($6::text)::text ||"
-        " ',\"outbox.error_class\":' || pg_catalog.to_json($5::text)::text ||"
-        " ',\"outbox.topic\":' || pg_catalog.to_json(routed)::text ||"
-        " ',\"outbox.id\":\"' || id::text || '\"' || CASE WHEN pg_catalog.json_typeof(headers) ="
-        " 'object' AND headers::text !~ '^\\s*[{]\\s*}\\s*$' AND headers::text !~*"
-        " '\\\\u(0000|d[89a-f])' THEN ',' || pg_catalog.regexp_replace(headers::text, '^\\s*[{]',"
-        " '') ELSE '}' END)::json, pg_catalog.replace($7::text, '${topic}', routed)"
-        " FROM (SELECT o.*, %s AS routed FROM o) AS o"
-        " WHERE headers IS NULL OR NOT pg_catalog.starts_with(headers::text, '" COPY_BEGIN "'))",
-        f->facts->table, f->topic_sql);
-}
-
-/* The lease first: the first column tells whether it was ours, the second whether the row was
- * there. */
-static void build_sql(const struct failures *f, bool dead, struct buf *sql)
-{
-    buf_printf(sql,
-               "WITH l AS MATERIALIZED (SELECT 1 FROM %s WHERE shard = $1::integer AND epoch ="
-               " $2::bigint), ",
-               f->facts->lease);
-    if (dead)
-        buf_printf(
-            sql,
-            "o AS (DELETE FROM %s AS t USING l WHERE t.seq = $3::bigint AND t.id = $4::uuid"
-            " AND t.published_at IS NULL RETURNING t.*), i AS (INSERT INTO %s (seq, id,"
-            " aggregatetype, aggregateid, type, payload, payload_bytes, headers, topic, partition,"
-            " created_at, routed_topic, class, error) SELECT seq, id, aggregatetype, aggregateid,"
-            " type, payload, payload_bytes, headers, topic, partition, created_at, %s, $5, $6"
-            " FROM o)",
-            f->facts->table, f->facts->dead, f->topic_sql);
-    else
-        buf_printf(
-            sql,
-            "o AS (SELECT o.* FROM %s AS o, l WHERE o.seq = $3::bigint AND o.id = $4::uuid"
-            " AND o.published_at IS NULL), i AS (INSERT INTO %s (seq, id, topic, aggregateid,"
-            " class, error) SELECT seq, id, %s, aggregateid, $5, $6 FROM o ON CONFLICT DO NOTHING)",
-            f->facts->table, f->facts->parked, f->topic_sql);
-    if (dead && f->copy_topic[0] != '\0')
-        build_copy(f, sql);
-    buf_printf(sql, " SELECT (SELECT pg_catalog.count(*) FROM l), (SELECT pg_catalog.count(*)"
-                    " FROM o)");
-}
-
-static void send_one(struct failures *f, struct failure *one)
-{
-    char shard[16];
-    char epoch[24];
-    char seq[24];
-    const char *values[] = {shard, epoch, seq, one->id, one->class, one->error, f->copy_topic};
-    struct pg_params params = {.n = one->dead && f->copy_topic[0] != '\0' ? 7 : 6,
-                               .values = values};
-    struct buf sql = {0};
-
-    (void)snprintf(shard, sizeof shard, "%d", f->shard);
-    (void)snprintf(epoch, sizeof epoch, "%" PRIu64, f->epoch);
-    (void)snprintf(seq, sizeof seq, "%" PRId64, one->seq);
-    build_sql(f, one->dead, &sql);
-    if (buf_cstr(&sql) != NULL) { /* else with the next sending */
-        one->sent = true;
-        f->tags[(f->oldest + f->sent++) % SENT_MAX] = one->tag;
-        pg_conn_query(f->conn, buf_cstr(&sql), &params, 0, answered, f);
-    }
-    buf_free(&sql);
-}
-
 void failures_send(struct failures *f)
 {
     if (f->conn == NULL)
         return;
-    for (struct failure *one = f->first; one != NULL && f->sent < SENT_MAX; one = one->next)
-        if (!one->sent)
-            send_one(f, one);
+    for (struct failure *one = f->first; one != NULL && f->sent < FAILURE_SENT_MAX;
+         one = one->next) {
+        bool whole = one->kind != FAILURE_ROW_PARKED && one->kind != FAILURE_ROW_DEAD;
+
+        if (one->sent || one->to_come)
+            continue;
+        if (f->batch > 0 || (whole && f->sent > 0))
+            return;
+        f->batch = whole ? batch_of(one) : 0;
+        send_some(f, one, whole ? f->batch : 1);
+    }
 }
 
 void failures_pause(struct failures *f)
@@ -253,7 +225,7 @@ void failures_connect(struct failures *f, struct pg_conn *conn, const struct pg_
     f->shard = shard;
     f->epoch = epoch;
     if (conn == NULL) { /* nothing of it is answered any more */
-        f->sent = 0;
+        f->sent = f->batch = 0;
         f->listing = f->list_again = false;
         for (struct failure *one = f->first; one != NULL; one = one->next)
             one->sent = false;
@@ -278,7 +250,8 @@ static void listed(void *arg, const PGresult *res, const struct err *why)
                                      (struct slice){(const unsigned char *)PQgetvalue(res, i, 0),
                                                     (size_t)PQgetlength(res, i, 0)},
                                      (struct slice){(const unsigned char *)PQgetvalue(res, i, 1),
-                                                    (size_t)PQgetlength(res, i, 1)});
+                                                    (size_t)PQgetlength(res, i, 1)},
+                                     PQgetvalue(res, i, 2)[0] == 't');
         f->callbacks.on_list_end(f->arg);
     }
     if (f->list_again) {
@@ -297,13 +270,7 @@ void failures_list(struct failures *f)
         f->list_again = true;
         return;
     }
-    /* A row that somebody took away holds nothing up. */
-    buf_printf(&sql,
-               "WITH held AS (SELECT seq, id FROM %s AS k WHERE EXISTS (SELECT FROM %s AS o WHERE"
-               " o.seq = k.seq AND o.id = k.id AND o.published_at IS NULL)), gone AS (DELETE FROM"
-               " %s AS k WHERE (k.seq, k.id) NOT IN (SELECT seq, id FROM held))"
-               " SELECT topic, aggregateid FROM %s AS k JOIN held USING (seq, id)",
-               f->facts->parked, f->facts->table, f->facts->parked, f->facts->parked);
+    failure_list_sql(&sql, f->facts);
     if (buf_cstr(&sql) != NULL) {
         f->listing = true;
         pg_conn_query(f->conn, buf_cstr(&sql), NULL, 0, listed, f);

@@ -1,7 +1,9 @@
 /*
- * Events that cannot be published, on record: parked (a row in TABLE_parked, the event stays) or
- * dead (moved to TABLE_dead in one statement), under the lease's epoch as acknowledgements are. And
- * the list of what is parked.
+ * Events that cannot be published, on record, under the lease's epoch as acknowledgements are. Of
+ * rows: parked (a row in TABLE_parked, the event stays) or dead (moved to TABLE_dead in one
+ * statement). Of what may be in no table, with all that it holds: parked, as what waits behind it
+ * is, in the order of adding, or dead; its row, if there is one, is acknowledged afterwards like
+ * any other. And the list of what is parked.
  */
 #ifndef OUTBOX_POSTGRES_FAILURES_H
 #define OUTBOX_POSTGRES_FAILURES_H
@@ -18,7 +20,8 @@ struct failures_callbacks {
     /* Not yet, and tried again later. */
     void (*on_error)(void *arg, const struct err *why);
     void (*on_list_begin)(void *arg);
-    void (*on_list_key)(void *arg, struct slice topic, struct slice key); /* borrowed */
+    /* goes: its queue may go on. Borrowed. */
+    void (*on_list_key)(void *arg, struct slice topic, struct slice key, bool goes);
     void (*on_list_end)(void *arg);
 };
 
@@ -30,9 +33,32 @@ int failures_new(struct failures **ret, const char *topic_sql, const char *copy_
                  const struct failures_callbacks *callbacks, void *arg, struct err *err);
 void failures_free(struct failures *f);
 
-/* One more, to be moved to the dead or parked; everything is copied. ERR_NOMEM. */
-int failures_add(struct failures *f, uint64_t tag, bool dead, int64_t seq,
-                 const unsigned char id[EVENT_ID_LEN], const struct err *why, struct err *err);
+enum failure_kind {
+    FAILURE_ROW_PARKED,
+    FAILURE_ROW_DEAD,
+    FAILURE_WHOLE_PARKED,
+    FAILURE_WHOLE_DEAD,
+    FAILURE_AGAIN, /* it is in a queue, and parked there once more */
+};
+
+struct failure_request {
+    uint64_t tag;
+    enum failure_kind kind;
+    int64_t seq;
+    const unsigned char *id;
+    const char *class; /* static storage */
+    const char *error;
+    const struct event *event; /* whole: NULL where it is in the table, or is to come */
+    bool to_come;              /* by failures_give; it is not sent before */
+    struct slice routed;       /* with event: the topic that it is meant for */
+    uint64_t lsn;              /* with event: where it was committed; 0: it is in the table */
+};
+
+/* One more; everything is copied. ERR_NOMEM. */
+int failures_add(struct failures *f, const struct failure_request *request, struct err *err);
+/* What was to come. ERR_NOMEM. */
+int failures_give(struct failures *f, uint64_t tag, const struct event *event, struct slice routed,
+                  uint64_t lsn, struct err *err);
 /* The connection (pipelined) that stands, and the lease that is held; sends what is not sent, again
  * where an answer got lost. NULL: it is lost. facts are borrowed. */
 void failures_connect(struct failures *f, struct pg_conn *conn, const struct pg_facts *facts,

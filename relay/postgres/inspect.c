@@ -25,6 +25,8 @@ enum column {
     COL_LEASE_UPDATE,
     COL_PARKED, /* null: there is none */
     COL_PARKED_RIGHTS,
+    COL_PARKED_UPDATE,
+    COL_PARKED_PLACE, /* it has the columns of version 3 */
     COL_DEAD,
     COL_DEAD_RIGHTS,
     COL_VERSION,
@@ -114,6 +116,8 @@ const char *pg_inspect_sql(void)
            " pg_catalog.has_table_privilege(k.oid, 'SELECT') AND"
            "  pg_catalog.has_table_privilege(k.oid, 'INSERT') AND"
            "  pg_catalog.has_table_privilege(k.oid, 'DELETE'),"
+           " pg_catalog.has_table_privilege(k.oid, 'UPDATE'), EXISTS (SELECT FROM"
+           "  pg_catalog.pg_attribute p WHERE p.attrelid = k.oid AND p.attname = 'place'),"
            " CASE WHEN d.oid IS NOT NULL THEN"
            "  pg_catalog.format('%I.%I', n.nspname, c.relname || '_dead') END,"
            " pg_catalog.has_table_privilege(d.oid, 'SELECT') AND"
@@ -271,7 +275,8 @@ static int table_missing(const PGresult *res, const struct pg_inspect_options *o
     return err_set(err, ERR_CONFIG,
                    "there is no table \"%s\" in database \"%s\" (search_path %s): install it "
                    "with psql -f schema/migrations/0001_outbox.up.sql -f "
-                   "schema/migrations/0002_failures.up.sql, or set source.table",
+                   "schema/migrations/0002_failures.up.sql -f "
+                   "schema/migrations/0003_parked_events.up.sql, or set source.table",
                    options->table, value(res, COL_DATABASE), value(res, COL_SEARCH_PATH));
 }
 
@@ -356,6 +361,17 @@ static int check_failures(const PGresult *res, const struct pg_inspect_options *
             err, ERR_PERMISSION,
             "role \"%s\" may not park events: GRANT SELECT, INSERT, DELETE ON %s TO \"%s\"", user,
             parked, user);
+    if (options->parks && options->named && !yes(res, COL_PARKED_PLACE))
+        return err_set(err, ERR_CONFIG,
+                       "table %s has no room for the events themselves, which with source.slot may "
+                       "be in no other table: install it with psql -f "
+                       "schema/migrations/0003_parked_events.up.sql, or set failure.policy to "
+                       "dead-letter or halt",
+                       parked);
+    if (options->parks && options->named && !yes(res, COL_PARKED_UPDATE))
+        return err_set(err, ERR_PERMISSION,
+                       "role \"%s\" may not park events again: GRANT UPDATE ON %s TO \"%s\"", user,
+                       parked, user);
     return 0;
 }
 
@@ -401,6 +417,7 @@ static void fill(struct pg_facts *f, const PGresult *res)
     (void)snprintf(f->lease, sizeof f->lease, "%s", value(res, COL_LEASE));
     if (value(res, COL_PARKED) != NULL)
         (void)snprintf(f->parked, sizeof f->parked, "%s", value(res, COL_PARKED));
+    f->queues = yes(res, COL_PARKED_PLACE);
     if (value(res, COL_DEAD) != NULL)
         (void)snprintf(f->dead, sizeof f->dead, "%s", value(res, COL_DEAD));
     f->buries = yes(res, COL_DEAD_RIGHTS);

@@ -25,6 +25,7 @@ struct pg_facts {
     char lease[200];
     char parked[200]; /* "" : there is none */
     char dead[200];
+    bool queues;      /* parked has room for the events themselves */
     bool buries;      /* dead events may be counted there */
     char channel[32]; /* NOTIFY */
     int64_t lock_key; /* wake-up */
@@ -46,6 +47,7 @@ struct pg_inspect_options {
     bool mark;         /* ack.mode=mark: UPDATE instead of DELETE */
     bool parks;        /* failure.policy or failure.topics say park */
     bool buries;       /* or dead-letter */
+    bool named;        /* source.slot: events may be in no table */
     bool copies;       /* and failure.dead_letter_topic is set */
 };
 

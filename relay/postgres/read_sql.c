@@ -107,9 +107,48 @@ static void new_branch(struct buf *sql, const struct read_request *r, const char
     buf_printf(sql, " ORDER BY seq LIMIT %" PRIu32 ")", r->limit);
 }
 
-void read_sql(struct buf *sql, const struct read_request *r, const char *table, const char *parked,
-              const char *topic_sql)
+/*
+ * Of each key whose first event may go on, what comes up to the next one that may not; all in the
+ * order of their places. Keys are walked by index, one probe each, however much waits behind them.
+ */
+static void queue_page(struct buf *sql, const struct read_request *r, const char *parked,
+                       const char *lease)
 {
+    /* What comes again comes as it was: it has to meet the one that was corrected here. */
+    static const char stored[] = " AND (h.epoch = l.epoch OR CASE WHEN h.lsn IS NULL THEN"
+                                 " l.slot_snapshot IS NULL ELSE h.lsn < l.confirmed_lsn END)";
+    const char *and_stored = r->stored ? stored : "";
+
+    buf_printf(
+        sql,
+        "COPY (WITH RECURSIVE keys AS ((SELECT aggregateid, topic FROM %s"
+        " ORDER BY aggregateid, topic LIMIT 1) UNION ALL SELECT n.* FROM keys AS k"
+        " CROSS JOIN LATERAL (SELECT aggregateid, topic FROM %s AS n WHERE (n.aggregateid,"
+        " n.topic) > (k.aggregateid, k.topic) ORDER BY aggregateid, topic LIMIT 1) AS n),"
+        " l AS (SELECT * FROM %s WHERE shard = 0),"
+        " free AS (SELECT k.* FROM l, keys AS k CROSS JOIN LATERAL (SELECT * FROM %s AS h WHERE"
+        " h.aggregateid = k.aggregateid AND h.topic = k.topic ORDER BY place LIMIT 1) AS h"
+        " WHERE " QUEUE_GOES "%s LIMIT %" PRIu32 "),",
+        parked, parked, lease, parked, and_stored, r->limit);
+    buf_printf(sql,
+               " page AS (SELECT q.* FROM l, free AS k CROSS JOIN LATERAL (SELECT h.*, pg_catalog."
+               "bool_and(" QUEUE_GOES
+               "%s) OVER (ORDER BY place) AS goes FROM (SELECT * FROM %s AS w"
+               " WHERE w.aggregateid = k.aggregateid AND w.topic = k.topic ORDER BY place LIMIT"
+               " %" PRIu32 ") AS h) AS q WHERE goes ORDER BY place LIMIT %" PRIu32 ")"
+               " SELECT seq, id, '0'::pg_catalog.xid8, aggregatetype, aggregateid, type, payload,"
+               " payload_bytes, headers, event_topic, partition, created_at FROM page"
+               " ORDER BY place) TO STDOUT (FORMAT binary)",
+               and_stored, parked, r->limit, r->limit);
+}
+
+void read_sql(struct buf *sql, const struct read_request *r, const char *table, const char *parked,
+              const char *lease, const char *topic_sql)
+{
+    if (r->kind == READ_QUEUE) {
+        queue_page(sql, r, parked, lease);
+        return;
+    }
     buf_printf(sql, "COPY (SELECT * FROM (");
     if (r->opens)
         header(sql, table, r->kind == READ_START);

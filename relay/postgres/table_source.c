@@ -279,7 +279,8 @@ static void read_page(void *arg)
             session_transaction_sql(&s->sql, lock_timeout_ms);
             buf_printf(&s->sql, "; ");
         }
-        read_sql(&s->sql, &s->request, s->facts.table, s->facts.parked, s->topic_sql);
+        read_sql(&s->sql, &s->request, s->facts.table, s->facts.parked, s->facts.lease,
+                 s->topic_sql);
         if (statement_text(s) != NULL)
             pg_conn_copy(s->conn, statement_text(s), copy_message, page_done, s);
     }
@@ -327,7 +328,8 @@ int table_source_open(struct table_source **ret, uv_loop_t *loop,
                                              .mark = options->mark,
                                              .parks = options->parks,
                                              .buries = options->buries,
-                                             .copies = options->copies};
+                                             .copies = options->copies,
+                                             .named = options->named};
     s->topic_sql = options->topic_sql;
     s->callbacks = *callbacks;
     s->arg = arg;

@@ -21,6 +21,7 @@ struct table_source_options {
     bool parks; /* as pg_inspect_options */
     bool buries;
     bool copies;
+    bool named;
     const char *topic_sql; /* as read_sql takes it; borrowed, NULL where nothing is ever parked */
     bool listen;
     int64_t timeout_ms;

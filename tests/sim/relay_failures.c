@@ -150,7 +150,7 @@ static void take_list(struct sim *s, struct relay *r, uint64_t listed)
     pipeline_parked_begin(r->p);
     for (uint32_t k = 0; k < KEYS; k++)
         if ((listed & UINT64_C(1) << k) != 0 &&
-            pipeline_parked_key(r->p, failures_hash(k), NULL) != 0)
+            pipeline_parked_key(r->p, failures_hash(k), false, NULL) != 0)
             abort();
     s->totals.released += pipeline_parked_end(r->p, sim_ms(s));
 }

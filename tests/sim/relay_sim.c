@@ -196,6 +196,7 @@ static void carry_out(struct sim *s, struct relay *r, const struct action *a)
         r->ending = true;
         sim_at(s, s->now + 20000, EV_END, relay_index(s, r), r->gen, 0, 0);
         break;
+    case ACTION_LIST: /* nothing is ever parked here */
     case ACTION_NONE:
         break;
     }

@@ -189,7 +189,7 @@ static void a_crash_may_have_undone_a_release(void **state)
     pipeline_source_up(f->f.p, f->f.now);
     assert_int_equal(next(&f->f), ACTION_NONE);
     pipeline_parked_begin(f->f.p);
-    assert_int_equal(pipeline_parked_key(f->f.p, KEY, &err), 0);
+    assert_int_equal(pipeline_parked_key(f->f.p, KEY, false, &err), 0);
     assert_int_equal(pipeline_parked_end(f->f.p, f->f.now), 0);
     assert_int_equal(next(&f->f), ACTION_READ);
     assert_true(f->f.action.read.parked);
