@@ -87,8 +87,8 @@ class Round:
         report.allowed = world.losses() * WINDOW
         report.skipped = world.skipped
         expected = sum(BY_NAME[fault.kind].losses for fault in self.plan.faults())
-        assert world.losses() <= expected, (
-            f"in-flight events were given up {world.losses()} times, the faults explain {expected}"
+        assert world.given_up() <= expected, (
+            f"what was in flight was given up {world.given_up()} times, expected {expected}"
         )
 
     def _give_up(self, world: World | None) -> None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import psycopg2
 from support.clock import Clock
 from support.oracle import Oracle
 from support.process import ProcessError
@@ -31,6 +32,7 @@ _SCENES = {"table": Scene, "wal": WalScene, "slot": SlotScene}
 _LOST = re.compile(
     "what is in flight is given up|a new producer is made|the drain's time is over with"
 )
+_STREAM_BEGINS = " is read from "  # of source.slot alone
 _RECOVERY_S = 90.0
 
 
@@ -101,11 +103,15 @@ class World:
 
         wait_for(check, what, _RECOVERY_S)
 
+    def given_up(self) -> int:
+        """How often what was in flight was lost with its producer."""
+        return self.owners_killed + sum(len(_LOST.findall(text)) for text in self._logs())
+
     def losses(self) -> int:
-        """How often what was in flight was lost with its producer: so many windows may come
-        twice."""
-        logs = (relay.log.read_text(errors="replace") for relay in self.scene.relays)
-        return self.owners_killed + sum(len(_LOST.findall(text)) for text in logs)
+        """How many windows may come twice: those, and of a named slot, whose stream brings again
+        what it had brought beyond its stored position, one each time that it begins again."""
+        begun = (text.count(_STREAM_BEGINS) for text in self._logs())
+        return self.given_up() + sum(max(0, count - 1) for count in begun)
 
     # -- ending ----------------------------------------------------------------------------------
 
@@ -143,13 +149,19 @@ class World:
             side.close()
         for proxy in self.proxies:
             proxy.close()
+        wait_for(self._drop_database, "the database to be free", 30)
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _drop_database(self) -> bool:
         connection = self.postgres.connect(autocommit=True)
         try:
             connection.cursor().execute(f'DROP DATABASE "{self.scene.db}" WITH (FORCE)')
+        except psycopg2.errors.ObjectInUse:
+            return False  # a walsender has not ended yet
         finally:
             connection.close()
-
-    # -- inside ----------------------------------------------------------------------------------
+        return True
 
     def _wants(self, kind: str) -> bool:
         return any(fault.kind == kind for fault in self.plan.faults())
@@ -188,6 +200,9 @@ class World:
             **({"kafka.socket.timeout.ms": 5000} if self.plan.brokers > 1 else {}),
         }
         return self.scene.relay(settings, self.clock.environment() if self.clock else None)
+
+    def _logs(self) -> list[str]:
+        return [relay.log.read_text(errors="replace") for relay in self.scene.relays]
 
     def _check_relays(self) -> None:
         for relay in self.relays:
