@@ -13,6 +13,7 @@ struct shown {
     const struct cli *cli;
     json_t *list; /* with --json */
     int n;
+    bool cut; /* there was no memory to show all of it */
 };
 
 static bool is_number(const char *name)
@@ -35,24 +36,25 @@ static void add_json(struct shown *s, int n, const char *const *names, const cha
 }
 
 /* Whatever stands in a database stays one line on a terminal. */
-static void print_value(const char *value)
+static void print_value(struct shown *s, const char *value)
 {
     struct buf b = {0};
 
     escape_text(&b, value, strlen(value));
+    s->cut = s->cut || buf_cstr(&b) == NULL;
     (void)fputs(buf_cstr(&b) != NULL ? buf_cstr(&b) : "?", stdout);
     buf_free(&b);
 }
 
-static void print_row(const char *const *values)
+static void print_row(struct shown *s, const char *const *values)
 {
     /* state, since, id, topic, key, class, error */
     printf("%-6s  %.19s  %s  ", values[0], values[1], values[2]);
-    print_value(values[3]);
+    print_value(s, values[3]);
     printf("  ");
-    print_value(values[4]);
+    print_value(s, values[4]);
     printf("  ");
-    print_value(values[6]);
+    print_value(s, values[6]);
     printf("\n");
 }
 
@@ -66,13 +68,13 @@ static void on_row(void *arg, int n, const char *const *names, const char *const
         printf("%s", s->n > 0 ? "\n" : "");
         for (int i = 0; i < n; i++) {
             printf("%-14s ", names[i]);
-            print_value(values[i] != NULL ? values[i] : "-");
+            print_value(s, values[i] != NULL ? values[i] : "-");
             printf("\n");
         }
     } else {
         if (s->n == 0)
             printf("%-6s  %-19s  %-36s  TOPIC  KEY  ERROR\n", "STATE", "SINCE", "ID");
-        print_row(values);
+        print_row(s, values);
     }
     s->n++;
 }
@@ -109,5 +111,9 @@ int cli_dead(const struct cli *c)
         return cli_fail(&err);
     if (!c->json)
         print_summary(c, s.n);
+    if (s.cut) {
+        (void)err_set(&err, ERR_NOMEM, "dead: out of memory for what is shown as \"?\"");
+        return cli_fail(&err);
+    }
     return cli_done();
 }

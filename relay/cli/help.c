@@ -135,6 +135,8 @@ static const char version_text[] =
 
 int cli_help(const struct cli *c)
 {
+    struct err err;
+
     switch (c->help_for) {
     case COMMAND_HELP:
         (void)fputs(overview, stdout);
@@ -162,7 +164,8 @@ int cli_help(const struct cli *c)
         return cli_done();
     }
     (void)fputs(settings_rule, stdout);
-    config_help(stdout);
+    if (config_help(stdout, &err) != 0)
+        return cli_fail(&err);
     (void)fputs(exits, stdout);
     return cli_done();
 }

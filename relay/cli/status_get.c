@@ -123,7 +123,9 @@ static int receive_all(int fd, struct buf *b, int64_t deadline)
             return errno;
         if (n > 0)
             buf_append(b, chunk, (size_t)n);
-        if (b->failed || b->len > ANSWER_MAX)
+        if (b->failed)
+            return ENOMEM;
+        if (b->len > ANSWER_MAX)
             return EMSGSIZE;
     }
 }
@@ -136,6 +138,8 @@ static int take_body(const char *listen, struct buf *raw, struct buf *body, stru
     size_t start;
     long status;
 
+    if (text == NULL)
+        return err_set(err, ERR_NOMEM, "status: out of memory");
     if (end == NULL || (strncmp(text, "HTTP/1.1 ", 9) != 0 && strncmp(text, "HTTP/1.0 ", 9) != 0))
         return unavailable(listen, "the answer is not HTTP", err);
     status = strtol(text + 9, NULL, 10);
@@ -146,7 +150,7 @@ static int take_body(const char *listen, struct buf *raw, struct buf *body, stru
                        listen, status);
     start = (size_t)(end - text) + 4;
     buf_append(body, text + start, raw->len - start);
-    return 0;
+    return body->failed ? err_set(err, ERR_NOMEM, "status: out of memory") : 0;
 }
 
 int status_get(const char *listen, const char *path, int timeout_ms, struct buf *body,
@@ -166,8 +170,12 @@ int status_get(const char *listen, const char *path, int timeout_ms, struct buf 
         request.failed ? ENOMEM : send_all(fd, (const char *)request.data, request.len, deadline);
     if (failed == 0)
         failed = receive_all(fd, &raw, deadline);
-    rc = failed == 0 ? take_body(listen, &raw, body, err)
-                     : unavailable(listen, strerror(failed), err);
+    if (failed == 0)
+        rc = take_body(listen, &raw, body, err);
+    else if (failed == ENOMEM)
+        rc = err_set(err, ERR_NOMEM, "status: out of memory");
+    else
+        rc = unavailable(listen, strerror(failed), err);
     close(fd);
     buf_free(&request);
     buf_free(&raw);

@@ -71,8 +71,9 @@ bool config_flag_takes_next(const char *flag, const char *next);
  * "(hidden)", and a password inside a URI is cut out. */
 int config_print(const struct config *c, FILE *out, bool json, struct err *err);
 
-/* The text of `--help` about settings: flag, default, meaning; generated from the table. */
-void config_help(FILE *out);
+/* The text of `--help` about settings: flag, default, meaning; generated from the table. ERR_NOMEM.
+ */
+int config_help(FILE *out, struct err *err);
 
 /* Puts in front of an error that begins with "kafka.NAME:" where that was set. */
 void config_say_where(const struct config *c, struct err *err);

@@ -45,8 +45,10 @@ static const char *from_of(const struct config *c, size_t i)
     return i < SETTINGS ? c->sources->from[i] : c->kafka[i - SETTINGS].from;
 }
 
-static void print_text(FILE *out, const char *key, const char *value, const char *from)
+static int print_text(FILE *out, const char *key, const char *value, const char *from,
+                      struct err *err)
 {
+    int rc = 0;
     struct buf b = {0};
     const char *shown;
 
@@ -54,9 +56,12 @@ static void print_text(FILE *out, const char *key, const char *value, const char
     buf_printf(&b, "  (");
     escape_text(&b, from, strlen(from));
     shown = buf_cstr(&b);
-    (void)fprintf(out, "%s = %s%s)\n", key, *value == '\0' ? "\"\"" : "",
-                  shown != NULL ? shown : "?  (?");
+    if (shown == NULL)
+        rc = err_set(err, ERR_NOMEM, "settings: out of memory");
+    else
+        (void)fprintf(out, "%s = %s%s)\n", key, *value == '\0' ? "\"\"" : "", shown);
     buf_free(&b);
+    return rc;
 }
 
 int config_print(const struct config *c, FILE *out, bool json, struct err *err)
@@ -66,7 +71,7 @@ int config_print(const struct config *c, FILE *out, bool json, struct err *err)
     struct buf value = {0};
     int rc = 0;
 
-    for (size_t i = 0; i < SETTINGS + c->nkafka; i++) {
+    for (size_t i = 0; rc == 0 && i < SETTINGS + c->nkafka; i++) {
         const char *name = key_of(c, i, &key);
         const char *text;
 
@@ -78,7 +83,7 @@ int config_print(const struct config *c, FILE *out, bool json, struct err *err)
             goto out;
         }
         if (!json) {
-            print_text(out, name, text, from_of(c, i));
+            rc = print_text(out, name, text, from_of(c, i), err);
         } else {
             const char *from = from_of(c, i);
             json_t *both = json_pack("{s:s%,s:s}", "value", text, value.len, "from", from);
@@ -104,12 +109,13 @@ static void help_line(FILE *out, const char *flag, const char *help, const char 
     (void)fprintf(out, "  %s\n      %s\n      %s\n", flag, help, allowed);
 }
 
-void config_help(FILE *out)
+int config_help(FILE *out, struct err *err)
 {
     char flag[SETTING_NAME_MAX];
     struct buf b = {0};
+    int rc = 0;
 
-    for (size_t i = 0; i < SETTINGS; i++) {
+    for (size_t i = 0; rc == 0 && i < SETTINGS; i++) {
         const struct setting *s = &setting_table[i];
         const char *allowed;
 
@@ -118,7 +124,10 @@ void config_help(FILE *out)
         buf_printf(&b, "; default: %s", *s->default_text != '\0' ? s->default_text : "empty");
         allowed = buf_cstr(&b);
         setting_flag(s->key, flag);
-        help_line(out, flag, s->help, allowed != NULL ? allowed : "");
+        if (allowed == NULL)
+            rc = err_set(err, ERR_NOMEM, "settings: out of memory");
+        else
+            help_line(out, flag, s->help, allowed);
     }
     help_line(out, "--kafka-bootstrap-servers", "The brokers, as host:port,host:port.",
               "required; no default");
@@ -126,4 +135,5 @@ void config_help(FILE *out)
               "Any other property of librdkafka: --kafka-sasl-username is sasl.username.",
               "checked by librdkafka; those that would break a guarantee are refused");
     buf_free(&b);
+    return rc;
 }

@@ -55,10 +55,15 @@ static void on_poll(uv_poll_t *poll, int status, int events);
  */
 static int make_watch(struct pg_conn *c, int events)
 {
+    struct err err;
+
     drop_watch(c);
     c->watch = calloc(1, sizeof *c->watch);
-    if (c->watch == NULL)
+    if (c->watch == NULL) {
+        (void)err_set(&err, ERR_NOMEM, "out of memory for a connection");
+        pg_conn_lose(c, &err); /* before anything else is said of it */
         return -1;
+    }
     c->watch->conn = c;
     if (uv_poll_init(c->loop, &c->watch->poll, PQsocket(c->pq)) != 0) {
         free(c->watch);

@@ -74,14 +74,11 @@ struct pg_params {
 };
 
 /* Sends one statement; answered by done, unless the connection is lost before. timeout_ms 0: the
- * connection's own. A connection without pipeline takes one request at a time. A failed send loses
- * the connection (and calls on_lost later). */
+ * connection's own. A connection without pipeline takes one request at a time. A failed send, or
+ * sql NULL (there was no memory to build it), loses the connection (and calls on_lost later). The
+ * same goes for the others below. */
 void pg_conn_query(struct pg_conn *c, const char *sql, const struct pg_params *params,
                    int64_t timeout_ms, pg_result_fn done, void *arg);
-/* The same of a text that was put together, with the connection's own timeout; sql is freed.
- * ERR_NOMEM where memory was out when it was built: nothing is sent. */
-int pg_conn_query_buf(struct pg_conn *c, struct buf *sql, const struct pg_params *params,
-                      pg_result_fn done, void *arg, struct err *err);
 /* Pipelined: sends this before each statement to come, in one transaction with it, until the
  * connection is lost. Where it fails the statement fails with its error. Borrowed for as long. */
 void pg_conn_precede(struct pg_conn *c, const char *sql);

@@ -191,6 +191,18 @@ static void push(struct pg_conn *c, const struct request *wanted, int64_t timeou
     conn_arm_timer(c);
 }
 
+/* A request that there was no memory to build cannot be left out: its answer is waited for. */
+static bool is_built(struct pg_conn *c, const char *sql)
+{
+    struct err err;
+
+    if (sql != NULL)
+        return true;
+    (void)err_set(&err, ERR_NOMEM, "out of memory for a statement");
+    pg_conn_lose(c, &err);
+    return false;
+}
+
 void pg_conn_precede(struct pg_conn *c, const char *sql)
 {
     assert(c->options.pipeline);
@@ -215,6 +227,8 @@ void pg_conn_query(struct pg_conn *c, const char *sql, const struct pg_params *p
     if (c->state != CONN_UP || c->lost)
         return; /* on_lost has told, or will */
     assert(c->options.pipeline || c->head == NULL);
+    if (!is_built(c, sql))
+        return;
     if (params == NULL)
         params = &none;
     if (send_query(c, sql, params))
@@ -223,23 +237,14 @@ void pg_conn_query(struct pg_conn *c, const char *sql, const struct pg_params *p
         conn_lose_by_libpq(c);
 }
 
-int pg_conn_query_buf(struct pg_conn *c, struct buf *sql, const struct pg_params *params,
-                      pg_result_fn done, void *arg, struct err *err)
-{
-    const char *text = buf_cstr(sql);
-
-    if (text != NULL)
-        pg_conn_query(c, text, params, 0, done, arg);
-    buf_free(sql);
-    return text != NULL ? 0 : err_set(err, ERR_NOMEM, "out of memory for a statement");
-}
-
 static void send_text(struct pg_conn *c, const char *text, const struct request *wanted,
                       int64_t timeout_ms)
 {
     if (c->state != CONN_UP || c->lost)
         return;
     assert(!c->options.pipeline && c->head == NULL);
+    if (!is_built(c, text))
+        return;
     if (PQsendQuery(c->pq, text))
         push(c, wanted, timeout_ms);
     else

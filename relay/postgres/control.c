@@ -63,8 +63,7 @@ static void conn_up(void *arg)
     struct buf sql = {0};
 
     session_sql(&sql, pg_conn_backend_pid(c->conn), c->lock_timeout_ms);
-    if (buf_cstr(&sql) != NULL)
-        pg_conn_query(c->conn, buf_cstr(&sql), NULL, 0, session_set, c);
+    pg_conn_query(c->conn, buf_cstr(&sql), NULL, 0, session_set, c);
     buf_free(&sql);
 }
 

@@ -271,9 +271,7 @@ void failures_list(struct failures *f)
         return;
     }
     failure_list_sql(&sql, f->facts);
-    if (buf_cstr(&sql) != NULL) {
-        f->listing = true;
-        pg_conn_query(f->conn, buf_cstr(&sql), NULL, 0, listed, f);
-    }
+    f->listing = true;
+    pg_conn_query(f->conn, buf_cstr(&sql), NULL, 0, listed, f);
     buf_free(&sql);
 }

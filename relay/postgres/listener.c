@@ -85,8 +85,7 @@ static void conn_up(void *arg)
     struct buf sql = {0};
 
     session_sql(&sql, pg_conn_backend_pid(l->conn), lock_timeout_ms);
-    if (buf_cstr(&sql) != NULL)
-        pg_conn_query(l->conn, buf_cstr(&sql), NULL, 0, session_set, l);
+    pg_conn_query(l->conn, buf_cstr(&sql), NULL, 0, session_set, l);
     buf_free(&sql);
 }
 

@@ -130,10 +130,8 @@ static void ask(struct owner *o)
         " coalesce((extract(epoch FROM l.renewed_at - pg_catalog.clock_timestamp()) * 1000)"
         "::bigint + l.ttl_ms, 0) FROM %s l LEFT JOIN u ON true WHERE l.shard = $1::integer",
         o->facts->lease, o->facts->lease);
-    if (buf_cstr(&sql) != NULL) {
-        lease_sent(&o->lease, clock_boot_ms());
-        pg_conn_query(o->conn, buf_cstr(&sql), &params, 0, answered, o);
-    }
+    lease_sent(&o->lease, clock_boot_ms());
+    pg_conn_query(o->conn, buf_cstr(&sql), &params, 0, answered, o);
     buf_free(&sql);
 }
 

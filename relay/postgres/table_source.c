@@ -84,8 +84,7 @@ static void inspected(void *arg, const PGresult *res, const struct err *why)
     }
     buf_reset(&s->sql);
     buf_printf(&s->sql, "LISTEN %s", facts.channel);
-    if (buf_cstr(&s->sql) != NULL)
-        pg_conn_query(s->conn, buf_cstr(&s->sql), NULL, 0, listened, s);
+    pg_conn_query(s->conn, buf_cstr(&s->sql), NULL, 0, listened, s);
 }
 
 static void session_set(void *arg, const PGresult *res, const struct err *why)
@@ -110,8 +109,7 @@ static void conn_up(void *arg)
 
     buf_reset(&s->sql);
     session_sql(&s->sql, pg_conn_backend_pid(s->conn), lock_timeout_ms);
-    if (buf_cstr(&s->sql) != NULL)
-        pg_conn_query(s->conn, buf_cstr(&s->sql), NULL, 0, session_set, s);
+    pg_conn_query(s->conn, buf_cstr(&s->sql), NULL, 0, session_set, s);
 }
 
 static void conn_lost(void *arg, bool was_up, const struct err *why)
@@ -211,18 +209,6 @@ static void page_done(void *arg, const PGresult *res, const struct err *why)
     s->callbacks.on_read_end(s->arg, s->rows, why == NULL, why);
 }
 
-/* s->sql as a statement to send; NULL loses the connection. */
-static const char *statement_text(struct table_source *s)
-{
-    struct err err;
-
-    if (buf_cstr(&s->sql) == NULL) {
-        (void)err_set(&err, ERR_NOMEM, "out of memory for a statement");
-        pg_conn_lose(s->conn, &err);
-    }
-    return buf_cstr(&s->sql);
-}
-
 static void read_prepared(struct table_source *s)
 {
     const char *values[READ_SQL_PARAMETERS];
@@ -230,9 +216,11 @@ static void read_prepared(struct table_source *s)
 
     buf_reset(&s->sql);
     read_sql_parameters(&s->sql, &s->request);
-    text = statement_text(s);
-    if (text == NULL)
+    text = buf_cstr(&s->sql);
+    if (text == NULL) {
+        pg_conn_query(s->conn, NULL, NULL, 0, page_done, s); /* loses it */
         return;
+    }
     for (int i = 0; i < READ_SQL_PARAMETERS; i++) {
         values[i] = text;
         text += strlen(text) + 1;
@@ -261,8 +249,7 @@ static void plans_kept(void *arg, const PGresult *res, const struct err *why)
     }
     buf_reset(&s->sql);
     read_sql_prepare(&s->sql, statement, s->facts.table);
-    if (statement_text(s) != NULL)
-        pg_conn_query(s->conn, statement_text(s), NULL, 0, prepared, s);
+    pg_conn_query(s->conn, buf_cstr(&s->sql), NULL, 0, prepared, s);
 }
 
 static void read_page(void *arg)
@@ -281,8 +268,7 @@ static void read_page(void *arg)
         }
         read_sql(&s->sql, &s->request, s->facts.table, s->facts.parked, s->facts.lease,
                  s->topic_sql);
-        if (statement_text(s) != NULL)
-            pg_conn_copy(s->conn, statement_text(s), copy_message, page_done, s);
+        pg_conn_copy(s->conn, buf_cstr(&s->sql), copy_message, page_done, s);
     }
 }
 

@@ -82,19 +82,13 @@ static void returned(void *arg, const PGresult *res, const struct err *why)
 static void send_lock(struct wakeup *w, const char *function, pg_result_fn done)
 {
     struct buf sql = {0};
-    struct err err;
 
     if (w->pooled) {
         session_transaction_sql(&sql, wait_ms);
         buf_printf(&sql, "; ");
     }
     buf_printf(&sql, "SELECT pg_catalog.%s(%" PRId64 ")", function, w->key);
-    if (buf_cstr(&sql) != NULL) {
-        pg_conn_command(w->conn, buf_cstr(&sql), wait_ms * 4, done, w);
-    } else {
-        (void)err_set(&err, ERR_NOMEM, "out of memory for a statement");
-        pg_conn_lose(w->conn, &err);
-    }
+    pg_conn_command(w->conn, buf_cstr(&sql), wait_ms * 4, done, w);
     buf_free(&sql);
 }
 
@@ -131,8 +125,7 @@ static void conn_up(void *arg)
     struct buf sql = {0};
 
     session_sql(&sql, pg_conn_backend_pid(w->conn), wait_ms);
-    if (buf_cstr(&sql) != NULL)
-        pg_conn_query(w->conn, buf_cstr(&sql), NULL, 0, session_set, w);
+    pg_conn_query(w->conn, buf_cstr(&sql), NULL, 0, session_set, w);
     buf_free(&sql);
 }
 

@@ -49,10 +49,8 @@ static void fail(struct wal_slot *s, const struct err *why)
 static void query(struct wal_slot *s, struct buf *sql, const struct pg_params *params,
                   pg_result_fn done)
 {
-    struct err err;
-
-    if (pg_conn_query_buf(s->conn, sql, params, done, s, &err) != 0)
-        fail(s, &err);
+    pg_conn_query(s->conn, buf_cstr(sql), params, 0, done, s);
+    buf_free(sql);
 }
 
 /* ---- whether, and the publication ---- */

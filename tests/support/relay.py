@@ -87,6 +87,7 @@ class Relay:
         settings: Mapping[str, Any],
         log: pathlib.Path,
         env: Mapping[str, str | None] | None = None,
+        program: pathlib.Path | None = None,
     ) -> None:
         """env goes over the environment that is made of the settings; None takes a name away."""
         self.settings = {
@@ -101,7 +102,7 @@ class Relay:
         # For the relay alone: what Process starts it by must not be given a sanitizer.
         preload = present.pop("LD_PRELOAD", None)
         head = ["env", f"LD_PRELOAD={preload}"] if preload else []
-        self.process = Process([*head, binary(), "run"], log, present)
+        self.process = Process([*head, program or binary(), "run"], log, present)
 
     @property
     def url(self) -> str:

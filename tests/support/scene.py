@@ -36,9 +36,12 @@ class Scene:
     # -- its parts -------------------------------------------------------------------------------
 
     def relay(
-        self, settings: Mapping[str, Any] | None = None, env: Mapping[str, str | None] | None = None
+        self,
+        settings: Mapping[str, Any] | None = None,
+        env: Mapping[str, str | None] | None = None,
+        program: pathlib.Path | None = None,
     ) -> Relay:
-        """One more relay."""
+        """One more relay; program: another one than that of Relay."""
         every = {
             "postgres.uri": self.postgres.uri(self.db),
             "kafka.bootstrap.servers": self.kafka.bootstrap,
@@ -47,7 +50,8 @@ class Scene:
             "failure.policy": "halt",
             **(settings or {}),
         }
-        self.relays.append(Relay(every, self._folder / f"relay-{len(self.relays)}.log", env))
+        log = self._folder / f"relay-{len(self.relays)}.log"
+        self.relays.append(Relay(every, log, env, program))
         return self.relays[-1]
 
     def load(self, **options: Any) -> Load:

@@ -371,9 +371,10 @@ static void test_help_names_each_setting(void **state)
     char *text = NULL;
     size_t len = 0;
     FILE *out = open_memstream(&text, &len);
+    struct err err;
 
     (void)state;
-    config_help(out);
+    assert_int_equal(config_help(out, &err), 0);
     assert_int_equal(fclose(out), 0);
     assert_non_null(strstr(text, "  --source-poll-interval-ms\n"));
     assert_non_null(strstr(text, "a whole number from 10 to 60000; default: 1000\n"));
