@@ -234,12 +234,12 @@ void failure_statement(struct failure_statement *ret, const struct failures *f,
     add_text(ret, ret->epoch);
     for (uint32_t i = 0; i < n; i++, one = one->next)
         add_params(ret, one);
-    /* The lease first, and locked where an order is made: what another owner begins with has to
-     * hold all that was added before. */
+    /* The lease first, and locked: what another owner begins with has to hold all that was added
+     * before. */
     buf_printf(&ret->sql,
                "WITH l AS MATERIALIZED (SELECT 1 FROM %s WHERE shard = $1::integer AND epoch ="
-               " $2::bigint%s), ",
-               f->facts->lease, row ? "" : " FOR SHARE");
+               " $2::bigint FOR SHARE), ",
+               f->facts->lease);
     if (row)
         build_row(ret, f, first->kind == FAILURE_ROW_DEAD);
     else if (first->kind == FAILURE_AGAIN)
