@@ -1,7 +1,7 @@
-/* The pipeline's inside, shared by its sources: pipeline.c (reading, ending), pipeline_ack.c
- * (acknowledgements), pipeline_sink.c (reports, topics, producers), pipeline_stream.c (the stream),
- * pipeline_fail.c (what cannot be published), pipeline_queue.c (what was parked, and goes on).
- */
+/* The pipeline's inside, shared by its sources: pipeline.c (what is due), pipeline_read.c (the
+ * table), pipeline_stream.c (the stream), pipeline_ack.c (acknowledgements), pipeline_sink.c (reports,
+ * topics, producers), pipeline_fail.c (what cannot be published), pipeline_queue.c (what was parked,
+ * and goes on). */
 #ifndef OUTBOX_CORE_PIPELINE_STATE_H
 #define OUTBOX_CORE_PIPELINE_STATE_H
 
@@ -101,6 +101,11 @@ struct pipeline {
     bool exited;
 };
 
+/* When a page is due, INT64_MAX for not before an input; how many rows one may have now. */
+int64_t pipeline_read_at(const struct pipeline *p);
+uint32_t pipeline_page_limit(const struct pipeline *p);
+/* That page, if it is due. */
+void pipeline_read_next(struct pipeline *p, int64_t now, struct action *ret);
 /* All that reading needs, apart from the time and a read that is on its way. */
 bool pipeline_can_read(const struct pipeline *p);
 /* The same for the stream, which goes on to the end of a transaction when all else stops. */
