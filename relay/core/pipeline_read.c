@@ -1,5 +1,5 @@
-/* Reading the table: rounds from the lowest unpublished row to the end, page by page, their rows, and
- * the sweeps that find what neither a round nor the stream has brought. */
+/* Reading the table: rounds from the lowest unpublished row to the end, page by page, their rows,
+ * and the sweeps that find what neither a round nor the stream has brought. */
 #include "core/pipeline_state.h"
 
 static void start_over(struct pipeline *p)

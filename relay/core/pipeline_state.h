@@ -1,7 +1,7 @@
 /* The pipeline's inside, shared by its sources: pipeline.c (what is due), pipeline_read.c (the
- * table), pipeline_stream.c (the stream), pipeline_ack.c (acknowledgements), pipeline_sink.c (reports,
- * topics, producers), pipeline_fail.c (what cannot be published), pipeline_queue.c (what was parked,
- * and goes on). */
+ * table), pipeline_stream.c (the stream), pipeline_ack.c (acknowledgements), pipeline_sink.c
+ * (reports, topics, producers), pipeline_fail.c (what cannot be published), pipeline_queue.c (what
+ * was parked, and goes on). */
 #ifndef OUTBOX_CORE_PIPELINE_STATE_H
 #define OUTBOX_CORE_PIPELINE_STATE_H
 
