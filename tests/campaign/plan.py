@@ -39,7 +39,6 @@ class Kind:
     losses: int = 0
     hold: tuple[float, float] = (0.0, 0.0)  # how long it may last, in seconds
     brokers: tuple[int, ...] = (1, 3)
-    modes: tuple[str, ...] = ("table", "wal", "slot")
 
 
 # A slow or silent PostgreSQL may cost the lease, and with it what was in flight.
@@ -71,7 +70,7 @@ KINDS = (
     Kind("too few replicas", "kafka", 4, 1, _ANY, (3,)),
     Kind("all brokers killed", "kafka", 3, 1, _SHORTER_THAN_A_LEASE, (3,)),
     Kind("brokers restarted one by one", "kafka postgres relay", 3, 1, (0.0, 0.0), (3,)),
-    Kind("event refused", "events", 4, 1, modes=("table", "wal")),
+    Kind("event refused", "events", 4, 1),
     Kind("topic made again", "kafka postgres", 3),
 )
 BY_NAME = {kind.name: kind for kind in KINDS}
@@ -127,7 +126,7 @@ def draw(seed: int, round_: int, steps: int = STEPS) -> Plan:
     dice = random.Random(f"{seed}/{round_}")
     # Every scenario in turn; where they begin is the seed's.
     mode, ack, brokers = SCENARIOS[(seed + round_) % len(SCENARIOS)]
-    kinds = [kind for kind in KINDS if brokers in kind.brokers and mode in kind.modes]
+    kinds = [kind for kind in KINDS if brokers in kind.brokers]
     return Plan(
         seed=seed,
         round=round_,
@@ -135,7 +134,7 @@ def draw(seed: int, round_: int, steps: int = STEPS) -> Plan:
         ack=ack,
         brokers=brokers,
         relays=dice.choice((1, 2, 2)),
-        policy="halt" if mode == "slot" else dice.choice(("park", "dead-letter")),
+        policy=dice.choice(("park", "dead-letter")),
         prepares=dice.random() < 0.7,
         steps=tuple(_step(dice, kinds) for _ in range(steps)),
     )

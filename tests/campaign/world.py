@@ -213,7 +213,7 @@ class World:
         """What an operator does with the events that could not be published."""
         if not self.refused:
             return
-        for table in ("outbox", "outbox_dead"):
+        for table in ("outbox", "outbox_parked", "outbox_dead"):
             self.sql(f"UPDATE {table} SET {CORRECTED} WHERE {WRONG}")
         done = command(
             "dead", "retry", "--all", settings={"postgres.uri": self.postgres.uri(self.scene.db)}

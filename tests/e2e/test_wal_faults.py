@@ -55,23 +55,6 @@ def wait_uptime(relay: Relay, seconds: int) -> None:
 # -- the relay -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("ack_mode", ["delete"], indirect=True)
-def test_the_relay_is_killed_under_load(frail: WalScene, ack_mode: str) -> None:
-    frail.ack_mode = ack_mode
-    rounds = 2
-    with frail.load(pause_s=0.005):
-        for _ in range(rounds):
-            relay = frail.relay(LEASE)
-            frail.wait_streaming(relay)
-            frail.wait_seen(200)
-            relay.kill()
-        relay = frail.relay(LEASE)
-        frail.wait_streaming(relay)
-        frail.wait_seen(200)
-    frail.judge(max_duplicates=rounds * WINDOW)
-    assert len(frail.slots()) == 1
-
-
 def test_the_other_relay_takes_over(frail: WalScene) -> None:
     """Only the owner has a slot; nothing comes twice where it was told to stop."""
     owner = frail.streaming(LEASE)
@@ -94,40 +77,7 @@ def test_the_other_relay_takes_over(frail: WalScene) -> None:
     frail.judge(max_duplicates=WINDOW)
 
 
-# -- PostgreSQL ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("ack_mode", ["mark"], indirect=True)
-def test_the_server_crashes_under_load(frail: WalScene, ack_mode: str) -> None:
-    frail.ack_mode = ack_mode
-    rounds = 2
-    relay = frail.streaming()
-    with frail.load(pause_s=0.005) as load:
-        for _ in range(rounds):
-            frail.wait_seen(200)
-            frail.postgres.restart("immediate")
-            frail.wait_streaming(relay)
-        frail.wait_seen(200)
-    assert load.reconnects > 0
-    frail.judge(max_duplicates=rounds * WINDOW)
-
-
 # -- Kafka ---------------------------------------------------------------------------------------
-
-
-def test_the_broker_is_killed_under_load(frail: WalScene) -> None:
-    rounds = 1
-    relay = frail.streaming()
-    with frail.load(pause_s=0.01):
-        for _ in range(rounds):
-            frail.wait_seen(200)
-            frail.kafka.kill()
-            relay.wait_metric("kafka_up", 0)
-            frail.kafka.start()
-            relay.wait_metric("kafka_up", 1)
-        frail.wait_seen(200)
-        frail.wait_streaming(relay)
-    frail.judge(max_duplicates=rounds * WINDOW)
 
 
 def test_the_broker_stands_still_for_longer_than_the_server_waits(frail: WalScene) -> None:

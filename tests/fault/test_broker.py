@@ -134,17 +134,3 @@ def test_a_silent_network_is_noticed(cut_off: Scene, proxied_kafka: ProxiedKafka
         relay.wait_metric("kafka_up", 1, timeout=30)
         scene.wait_seen(200)
     scene.judge(max_duplicates=WINDOW)
-
-
-def test_reset_connections(cut_off: Scene, proxied_kafka: ProxiedKafka) -> None:
-    scene, proxy = cut_off, proxied_kafka.proxies[0]
-    scene.relay({"kafka.bootstrap.servers": proxied_kafka.proxied_bootstrap}).wait_ready()
-    rounds = 8
-    with scene.load():
-        for _ in range(rounds):
-            scene.wait_seen(100)
-            accepted = proxy.accepted
-            proxy.drop()
-            wait_for(lambda: proxy.accepted > accepted, "the relay to connect again")
-        scene.wait_seen(100)
-    scene.judge(max_duplicates=rounds * WINDOW)

@@ -21,23 +21,6 @@ HANDS = {
 }
 
 
-@pytest.mark.parametrize("how", ["immediate", "kill"])
-def test_crashes_under_load(scene: Scene, how: str) -> None:
-    rounds = 4
-    scene.relay().wait_ready()
-    with scene.load() as load:
-        for _ in range(rounds):
-            scene.wait_seen(200)
-            if how == "kill":
-                scene.postgres.kill()
-            else:
-                scene.postgres.stop("immediate")
-            scene.postgres.start()
-        scene.wait_seen(200)
-    assert load.reconnects > 0
-    scene.judge(max_duplicates=rounds * WINDOW)
-
-
 @pytest.mark.parametrize("whose", HANDS)
 def test_ended_connections_repeat_nothing(scene: Scene, whose: str) -> None:
     """With Kafka up and the relay alive the ledger knows what is delivered."""
