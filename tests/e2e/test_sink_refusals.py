@@ -13,7 +13,6 @@ from support.kafka import Kafka
 from support.postgres import Postgres
 from support.relay import Relay, command
 from support.scene import WINDOW, Scene
-from support.wait import wait_for
 
 HALTED = 65
 

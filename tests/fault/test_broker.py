@@ -10,7 +10,6 @@ from support.kafka import Kafka
 from support.postgres import Postgres
 from support.proxied_kafka import ProxiedKafka
 from support.scene import WINDOW, Scene
-from support.wait import wait_for
 
 
 def test_stands_still(scene: Scene) -> None:

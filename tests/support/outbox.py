@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import contextlib
-import pathlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
