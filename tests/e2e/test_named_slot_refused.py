@@ -326,7 +326,7 @@ def test_check_without_the_rights(wal: WalScene) -> None:
     wal.sql(
         f"CREATE ROLE {role} LOGIN; GRANT SELECT, DELETE ON outbox TO {role};"
         f" GRANT SELECT, UPDATE ON outbox_lease TO {role};"
-        f" GRANT SELECT, INSERT, DELETE ON outbox_parked TO {role}"
+        f" GRANT SELECT, INSERT, UPDATE, DELETE ON outbox_parked TO {role}"
     )
     code, said = check(wal, "--fix", user=role)
     assert code == RIGHT_MISSING

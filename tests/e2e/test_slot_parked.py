@@ -114,8 +114,11 @@ def correct(scene: SlotScene, event: Event, table: str = "outbox_parked") -> Non
 # -- dead ------------------------------------------------------------------------------------------
 
 
-@ANY
-@pytest.mark.parametrize("ack_mode", ["delete", "mark"], indirect=True)
+@pytest.mark.parametrize(
+    "ack_mode, write",
+    [("delete", as_messages), ("mark", as_rows), ("delete", as_rows_that_go)],
+    indirect=["ack_mode"],
+)
 def test_moved_to_the_dead(scene: SlotScene, write: Write, ack_mode: str) -> None:
     scene.ack_mode = ack_mode
     relay = scene.streaming(DEAD)
@@ -159,8 +162,16 @@ def test_copies_of_the_dead(scene: SlotScene) -> None:
 # -- parked ----------------------------------------------------------------------------------------
 
 
-@ANY
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "way, write",
+    [
+        ("invalid", as_messages),
+        ("large", as_rows_that_go),
+        ("long", as_rows),
+        ("old", as_messages),
+        ("old", as_rows_that_go),
+    ],
+)
 def test_parked_and_retried(scene: SlotScene, write: Write, way: str) -> None:
     relay = scene.streaming(PARK)
     bad, behind = around(scene, write, **WAYS[way])
