@@ -4,9 +4,8 @@
 /* So many may wait to be recorded: what a database that is slow to take them may cost in memory. */
 static const uint32_t failed_max = 256;
 
-bool pipeline_halts(const struct pipeline *p, const struct ledger_item *item)
+bool pipeline_halts(const struct ledger_item *item)
 {
-    (void)p;
     return item->failure == FAILURE_HALT;
 }
 
@@ -79,7 +78,7 @@ bool pipeline_failed(struct pipeline *p, uint64_t tag)
 enum verdict pipeline_invalid(struct pipeline *p, int64_t now, const struct ledger_item *item,
                               uint64_t *ret_tag)
 {
-    if (pipeline_halts(p, item)) {
+    if (pipeline_halts(item)) {
         pipeline_halt(p, now);
         return VERDICT_INVALID;
     }

@@ -188,12 +188,11 @@ enum verdict pipeline_judge(struct pipeline *p, int64_t now, const struct pipeli
         return p->options.named && (!pipeline_may_fail(p) || pipeline_queue_ends(p, row->item.key))
                    ? VERDICT_CUT
                    : VERDICT_BEHIND;
-    if (!pipeline_halts(p, &row->item) && !pipeline_may_fail(p))
+    if (!pipeline_halts(&row->item) && !pipeline_may_fail(p))
         return VERDICT_CUT;
     if (row->invalid)
-        return pipeline_halts(p, &row->item) || pipeline_parks_now(p, &row->item, 0)
-                   ? VERDICT_INVALID
-                   : VERDICT_CUT;
+        return pipeline_halts(&row->item) || pipeline_parks_now(p, &row->item, 0) ? VERDICT_INVALID
+                                                                                  : VERDICT_CUT;
     learn_size(p, row->item.bytes);
     if (topics_reserve(&p->topics, row->item.topic, err) != 0)
         return VERDICT_CUT;
@@ -240,7 +239,7 @@ enum verdict pipeline_row(struct pipeline *p, int64_t now, const struct pipeline
     v = pipeline_judge(p, now, row, err);
     if (v == VERDICT_CUT || (p->options.named && pipeline_stream_enter(p, v, &item, err) != 0))
         return cut(p);
-    if (v == VERDICT_INVALID && pipeline_halts(p, &item))
+    if (v == VERDICT_INVALID && pipeline_halts(&item))
         return pipeline_invalid(p, now, &item, ret_tag);
     cursor_advance(&p->cursor, row->item.seq);
     stray = p->sweeping && cursor_is_stray(&p->cursor, row->xid);

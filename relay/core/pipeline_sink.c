@@ -86,7 +86,7 @@ static void topic_refused(struct pipeline *p, int64_t now, uint32_t index)
 static void not_delivered(struct pipeline *p, int64_t now, uint64_t tag,
                           const struct ledger_item *item, enum delivery what, bool at_hand)
 {
-    if (what == DELIVERY_ROW && !pipeline_halts(p, item)) {
+    if (what == DELIVERY_ROW && !pipeline_halts(item)) {
         if (at_hand || !pipeline_want(p, tag))
             (void)pipeline_failed(p, tag);
         return;
@@ -169,7 +169,7 @@ bool pipeline_put_failed(struct pipeline *p, int64_t now, uint64_t tag, enum del
 
     if (held == NULL)
         return true;
-    if (what == DELIVERY_ROW && !pipeline_halts(p, held) && !pipeline_parks_now(p, held, tag)) {
+    if (what == DELIVERY_ROW && !pipeline_halts(held) && !pipeline_parks_now(p, held, tag)) {
         not_put(p, tag, true);
         return false;
     }

@@ -121,7 +121,7 @@ enum verdict pipeline_judge(struct pipeline *p, int64_t now, const struct pipeli
 enum verdict pipeline_take(struct pipeline *p, int64_t now, const struct ledger_item *item,
                            enum verdict judged, uint64_t *ret_tag);
 /* Whether this row's own fault is the end, and whether one more may be recorded now. */
-bool pipeline_halts(const struct pipeline *p, const struct ledger_item *item);
+bool pipeline_halts(const struct ledger_item *item);
 bool pipeline_may_fail(const struct pipeline *p);
 /* Whether it is parked now: not before what was sent of its key has reported, since that, if it is
  * lost, comes again and would be behind it. tag: it has that one itself. */

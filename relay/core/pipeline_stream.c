@@ -216,7 +216,7 @@ enum verdict pipeline_stream_row(struct pipeline *p, int64_t now, const struct p
     if (!p->options.named && snapshot_sees(&p->cursor.since, p->stream_xid))
         return VERDICT_SKIP;
     v = pipeline_judge(p, now, row, err);
-    if (v == VERDICT_INVALID && pipeline_halts(p, &item))
+    if (v == VERDICT_INVALID && pipeline_halts(&item))
         return pipeline_invalid(p, now, &item, ret_tag);
     if (pipeline_stream_enter(p, v, &item, err) != 0)
         return VERDICT_CUT;
