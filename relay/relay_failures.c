@@ -2,7 +2,6 @@
 #include "relay_state.h"
 
 #include "base/clock.h"
-
 #include "ops/failure_topics.h"
 
 #include <inttypes.h>
@@ -22,7 +21,8 @@ static enum failure_mode mode_of(const struct relay *r, const char *topic)
     return FAILURE_HALT;
 }
 
-enum failure_mode relay_failure_mode(struct relay *r, uint32_t topic)
+/* Of the sink's topic. */
+static enum failure_mode known_mode(struct relay *r, uint32_t topic)
 {
     if (topic >= r->nfailure_modes) {
         uint32_t n = topic + 16;
@@ -39,31 +39,23 @@ enum failure_mode relay_failure_mode(struct relay *r, uint32_t topic)
     return r->failure_modes[topic];
 }
 
-enum failure_mode relay_failure_mode_raw(const struct relay *r, const struct event *event)
+void relay_prepare_failure(struct relay *r, const struct event *event, const struct record *record,
+                           struct ledger_item *item)
 {
+    struct slice topic;
     struct buf raw = {0};
-    enum failure_mode mode;
 
-    format_topic_raw(r->format, event, &raw);
-    mode = mode_of(r, buf_cstr(&raw) != NULL ? buf_cstr(&raw) : "");
+    if (record != NULL) {
+        topic = (struct slice){(const unsigned char *)record->topic, record->topic_len};
+        item->failure = known_mode(r, item->topic);
+    } else { /* its topic may be what is wrong with it */
+        format_topic_raw(r->format, event, &raw);
+        item->failure = mode_of(r, buf_cstr(&raw) != NULL ? buf_cstr(&raw) : "");
+        topic = (struct slice){raw.data, raw.len};
+    }
+    if (r->facts.parked[0] != '\0')
+        item->key = key_hash(r->key_seed, topic, event->aggregateid);
     buf_free(&raw);
-    return mode;
-}
-
-uint64_t relay_key(const struct relay *r, const struct event *event, const struct record *record)
-{
-    struct buf raw = {0};
-    uint64_t key;
-
-    if (record != NULL)
-        return key_hash(r->key_seed,
-                        (struct slice){(const unsigned char *)record->topic, record->topic_len},
-                        event->aggregateid);
-    /* Its topic may be what is wrong with it. */
-    format_topic_raw(r->format, event, &raw);
-    key = key_hash(r->key_seed, (struct slice){raw.data, raw.len}, event->aggregateid);
-    buf_free(&raw);
-    return key;
 }
 
 static void out_of_memory(struct relay *r, const struct err *why)

@@ -225,14 +225,11 @@ static bool put_event(struct relay *r, const struct event *event, bool streamed,
         return false;
     }
     row.invalid = rc != 0;
-    row.item.failure =
-        row.invalid ? relay_failure_mode_raw(r, event) : relay_failure_mode(r, row.item.topic);
     row.item.seq = event->seq;
     row.item.bytes = row.invalid ? event_bytes(event) : record.bytes;
     row.item.created_us = event->created_us;
     memcpy(row.item.id, event->id, sizeof row.item.id);
-    if (r->facts.parked[0] != '\0')
-        row.item.key = relay_key(r, event, row.invalid ? NULL : &record);
+    relay_prepare_failure(r, event, row.invalid ? NULL : &record, &row.item);
     out = sink_record_of(&record, &row);
     /* The stream waits: to read it again from the table would give up the order of commits. A
      * report lets it go on. */

@@ -1,4 +1,4 @@
-/* What does not work for now: each cause is said once, and shown until it is gone. */
+/* What does not work, outages and refusals: each cause is said once, and shown until it is gone. */
 #include "relay_state.h"
 
 #include <stdio.h>

@@ -187,10 +187,10 @@ void relay_failures_tick(struct relay *r);
 /* Something was released, or said to be. */
 void relay_failures_look(struct relay *r);
 /* The hash of an event's topic and key. */
-/* What becomes of an event of the sink's topic, or of one that can have none, if it fails. */
-enum failure_mode relay_failure_mode(struct relay *r, uint32_t topic);
-enum failure_mode relay_failure_mode_raw(const struct relay *r, const struct event *event);
-uint64_t relay_key(const struct relay *r, const struct event *event, const struct record *record);
+/* What becomes of the event if it fails, and the key that would wait behind it; item->topic is set,
+ * unless record is NULL: it can be none. */
+void relay_prepare_failure(struct relay *r, const struct event *event, const struct record *record,
+                           struct ledger_item *item);
 /* Records that the row cannot be published. topic: "" where it has no legal one; event: NULL where
  * it is not at hand. */
 void relay_failed(struct relay *r, uint64_t tag, const struct ledger_item *item, const char *topic,
