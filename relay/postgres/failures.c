@@ -166,12 +166,10 @@ static void send_some(struct failures *f, struct failure *first, uint32_t n)
     uint32_t left = n;
 
     failure_statement(&s, f, first, n);
-    if (buf_cstr(&s.sql) != NULL) { /* else with the next sending */
-        for (struct failure *one = first; left > 0; one = one->next, left--)
-            one->sent = true;
-        f->tags[(f->oldest + f->sent++) % FAILURE_SENT_MAX] = first->tag;
-        pg_conn_query(f->conn, buf_cstr(&s.sql), &s.params, 0, answered, f);
-    }
+    for (struct failure *one = first; left > 0; one = one->next, left--)
+        one->sent = true;
+    f->tags[(f->oldest + f->sent++) % FAILURE_SENT_MAX] = first->tag;
+    pg_conn_query(f->conn, buf_cstr(&s.sql), &s.params, 0, answered, f);
     buf_free(&s.sql);
 }
 
