@@ -270,21 +270,14 @@ static void check_kafka(struct check *c, const struct sink_options *options)
 static void check_all(struct check *c)
 {
     const struct config *config = c->cli->config;
-    struct sink_property *properties = calloc(config->nkafka + 1, sizeof *properties);
-    struct sink_options options = {
-        .properties = properties,
-        .nproperties = config->nkafka,
-        .window_events = (uint32_t)config->window_events,
-        .window_bytes = (uint64_t)config->window_bytes,
-    };
+    struct sink_property *properties;
+    struct sink_options options;
     struct err err;
 
-    if (properties == NULL) {
-        result(c, "settings", ERR_NOMEM, "out of memory");
+    if (cli_sink_options(config, &options, &properties, &err) != 0) {
+        failed(c, "settings", &err);
         return;
     }
-    for (size_t i = 0; i < config->nkafka; i++)
-        properties[i] = (struct sink_property){config->kafka[i].name, config->kafka[i].value};
     if (format_new(&c->format, config->route_topic, &err) != 0 ||
         pg_conn_check_uri(config->postgres_uri, "postgres.uri", &err) != 0 ||
         pg_conn_check_uri(config->postgres_direct_uri, "postgres.direct_uri", &err) != 0 ||

@@ -261,6 +261,25 @@ void cli_free(struct cli *c)
     c->config = NULL;
 }
 
+int cli_sink_options(const struct config *config, struct sink_options *ret,
+                     struct sink_property **ret_properties, struct err *err)
+{
+    struct sink_property *properties = calloc(config->nkafka + 1, sizeof *properties);
+
+    if (properties == NULL)
+        return err_set(err, ERR_NOMEM, "out of memory");
+    for (size_t i = 0; i < config->nkafka; i++)
+        properties[i] = (struct sink_property){config->kafka[i].name, config->kafka[i].value};
+    *ret = (struct sink_options){
+        .properties = properties,
+        .nproperties = config->nkafka,
+        .window_events = (uint32_t)config->window_events,
+        .window_bytes = (uint64_t)config->window_bytes,
+    };
+    *ret_properties = properties;
+    return 0;
+}
+
 int cli_fail(const struct err *err)
 {
     (void)fflush(stdout);

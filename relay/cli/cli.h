@@ -4,6 +4,7 @@
 #define OUTBOX_CLI_CLI_H
 
 #include "base/err.h"
+#include "kafka/sink.h"
 #include "ops/config.h"
 #include "postgres/dead_letters.h"
 
@@ -42,6 +43,11 @@ int cli_status(const struct cli *c);
 int cli_check(const struct cli *c);
 int cli_doctor(const struct cli *c);
 int cli_dead(const struct cli *c);
+
+/* What the settings say of Kafka, borrowed from config; the caller frees *ret_properties, which
+ * *ret points to. ERR_NOMEM. */
+int cli_sink_options(const struct config *config, struct sink_options *ret,
+                     struct sink_property **ret_properties, struct err *err);
 
 /* Prints "outbox-relay: message" to stderr; returns the exit code of the class. */
 int cli_fail(const struct err *err);

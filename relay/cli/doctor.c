@@ -181,19 +181,12 @@ static int look(struct doctor *d, struct err *err)
 {
     static const struct doctor_relay_callbacks relay = {on_finding, on_paused_topic};
     const struct config *config = d->cli->config;
-    struct sink_property *properties = calloc(config->nkafka + 1, sizeof *properties);
-    struct sink_options options = {
-        .properties = properties,
-        .nproperties = config->nkafka,
-        .window_events = (uint32_t)config->window_events,
-        .window_bytes = (uint64_t)config->window_bytes,
-    };
-    int rc;
+    struct sink_property *properties;
+    struct sink_options options;
+    int rc = cli_sink_options(config, &options, &properties, err);
 
-    if (properties == NULL)
-        return err_set(err, ERR_NOMEM, "out of memory");
-    for (size_t i = 0; i < config->nkafka; i++)
-        properties[i] = (struct sink_property){config->kafka[i].name, config->kafka[i].value};
+    if (rc != 0)
+        return rc;
     rc = prepare(d, &options, err);
     if (rc == 0) {
         look_at_postgres(d);
