@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from support.kafka import Kafka
+from support.mock_kafka import MockKafka
 from support.oracle import Oracle
 from support.postgres import Postgres
 from support.relay import Relay
@@ -72,3 +73,9 @@ def slot(wal_server: Postgres, kafka: Kafka, tmp_path: pathlib.Path) -> Iterator
     made = SlotScene(wal_server, kafka, tmp_path)
     yield made
     made.close()
+
+
+@pytest.fixture(scope="module")
+def mock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MockKafka]:
+    with MockKafka(tmp_path_factory.mktemp("mock")) as cluster:
+        yield cluster

@@ -32,12 +32,6 @@ def chosen(total: int, most: int) -> range:
     return range(1, total + 1, 1 if EACH else max(1, total // most))
 
 
-@pytest.fixture(scope="module")
-def mock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MockKafka]:
-    with MockKafka(tmp_path_factory.mktemp("mock")) as cluster:
-        yield cluster
-
-
 @pytest.fixture
 def scene(postgres: Postgres, mock: MockKafka, tmp_path: pathlib.Path) -> Iterator[Scene]:
     made = Scene(postgres, mock, tmp_path)

@@ -58,12 +58,6 @@ RUNS += [(class_, codes) for class_, codes in CODES.items() if class_ != "row"]
 BATCH = 100
 
 
-@pytest.fixture(scope="module")
-def mock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MockKafka]:
-    with MockKafka(tmp_path_factory.mktemp("mock")) as cluster:
-        yield cluster
-
-
 @pytest.fixture
 def scene(postgres: Postgres, mock: MockKafka, tmp_path: pathlib.Path) -> Iterator[Scene]:
     made = Scene(postgres, mock, tmp_path)

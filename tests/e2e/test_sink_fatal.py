@@ -22,12 +22,6 @@ from support.scene import WINDOW, Scene
 from support.wait import wait_for
 
 
-@pytest.fixture(scope="module")
-def mock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MockKafka]:
-    with MockKafka(tmp_path_factory.mktemp("mock")) as cluster:
-        yield cluster
-
-
 @pytest.fixture(params=["delete", "mark"])
 def scene(
     postgres: Postgres, mock: MockKafka, tmp_path: pathlib.Path, request: pytest.FixtureRequest
