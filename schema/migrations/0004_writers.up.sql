@@ -64,6 +64,7 @@ CREATE FUNCTION outbox_guard(
 DECLARE
     home_schema CONSTANT text := (SELECT relnamespace::regnamespace FROM pg_class WHERE oid = home);
     routed text := quote_literal(route);
+    certain text;
 BEGIN
     IF max_payload_bytes NOT BETWEEN 1 AND 1000000000 THEN
         RAISE EXCEPTION 'outbox: max_payload_bytes is %, but has to be 1 to 1000000000',
@@ -80,47 +81,38 @@ BEGIN
         ''' OPERATOR(pg_catalog.||) NEW.\1 OPERATOR(pg_catalog.||) ''', 'g');
     routed := replace(replace(routed, ' OPERATOR(pg_catalog.||) ''''', ''),
         ''''' OPERATOR(pg_catalog.||) ', '');
-    EXECUTE format($function$
-CREATE OR REPLACE FUNCTION %1$s.outbox_refuse() RETURNS trigger LANGUAGE plpgsql AS $body$
-DECLARE
-    wrong pg_catalog.bool;
-BEGIN
-    IF NEW.xid OPERATOR(pg_catalog.<>) pg_catalog.pg_current_xact_id()
-        OR COALESCE(NEW.topic, %2$s) OPERATOR(pg_catalog.~) '[^a-zA-Z0-9._-]|^[.]{0,2}$'
-        OR pg_catalog.length(COALESCE(NEW.topic, %2$s)) OPERATOR(pg_catalog.>) 249
+    certain := format($certain$NEW.xid OPERATOR(pg_catalog.<>) pg_catalog.pg_current_xact_id()
+        OR COALESCE(NEW.topic, %1$s) OPERATOR(pg_catalog.~) '[^a-zA-Z0-9._-]|^[.]{0,2}$'
+        OR pg_catalog.length(COALESCE(NEW.topic, %1$s)) OPERATOR(pg_catalog.>) 249
         OR NEW.payload IS NOT NULL AND NEW.payload_bytes IS NOT NULL
-        OR pg_catalog.octet_length(NEW.payload_bytes) OPERATOR(pg_catalog.>) %3$s
+        OR pg_catalog.octet_length(NEW.payload_bytes) OPERATOR(pg_catalog.>) %2$s
+        OR pg_catalog.json_typeof(NEW.headers)
+            OPERATOR(pg_catalog.<>) ALL (ARRAY['object', 'null'])
         OR NEW.partition OPERATOR(pg_catalog.<) 0
         OR NEW.created_at OPERATOR(pg_catalog.<=) '1970-01-01 00:00:00+00'
-        OR NEW.created_at OPERATOR(pg_catalog.>=) '294247-01-01 00:00:00+00' THEN
-        wrong := true;
-    ELSE
-        -- What is small is not copied for its length. Compressed, it has 1 in 255 of its bytes.
-        IF pg_catalog.pg_column_size(NEW.payload) OPERATOR(pg_catalog.>) %4$s THEN
-            wrong := pg_catalog.octet_length(CAST(NEW.payload AS pg_catalog.text))
-                OPERATOR(pg_catalog.>) %3$s;
-        END IF;
-        IF NEW.headers IS NOT NULL THEN
-            IF pg_catalog.json_typeof(NEW.headers)
-                OPERATOR(pg_catalog.<>) ALL (ARRAY['object', 'null']) THEN
-                wrong := true;
-            -- Half of a surrogate pair; nested ones are let through, since those go out as written.
-            ELSIF pg_catalog.strpos(CAST(NEW.headers AS pg_catalog.text), E'\\u')
-                OPERATOR(pg_catalog.>) 0 THEN
-                wrong := COALESCE(wrong, false)
-                    OR pg_catalog.regexp_replace(pg_catalog.regexp_replace(
-                        CAST(NEW.headers AS pg_catalog.text), E'\\\\[^u]', '', 'g'),
-                        E'\\\\u[dD][89abAB]..\\\\u[dD][c-fC-F]..', '', 'g')
-                        OPERATOR(pg_catalog.~) E'\\\\u[dD][89a-fA-F]'
-                    AND CAST(NEW.headers AS pg_catalog.text) OPERATOR(pg_catalog.!~) '[{[].*[{[]';
-            END IF;
-        END IF;
-    END IF;
-    IF wrong IS NOT TRUE THEN
+        OR NEW.created_at OPERATOR(pg_catalog.>=) '294247-01-01 00:00:00+00'$certain$,
+        COALESCE(routed, 'NULL'), COALESCE(max_payload_bytes::text, 'NULL'));
+    EXECUTE format($function$
+CREATE OR REPLACE FUNCTION %1$s.outbox_refuse() RETURNS trigger LANGUAGE plpgsql AS $body$
+BEGIN
+    -- A payload of so few bytes is not too large, be it compressed: at the most to 1 byte of 255.
+    IF NOT COALESCE(%5$s
+        OR pg_catalog.pg_column_size(NEW.payload) OPERATOR(pg_catalog.>) %4$s
+        OR pg_catalog.strpos(CAST(NEW.headers AS pg_catalog.text), E'\\u')
+            OPERATOR(pg_catalog.>) 0, false) THEN
         RETURN NEW;
     END IF;
-    -- The copy of a dead event (failure.dead_letter_topic) may be as bad as the event.
-    IF pg_catalog.starts_with(CAST(NEW.headers AS pg_catalog.text), '{"outbox.error":') THEN
+    -- An escape may be half of a surrogate pair; a nested one goes out as it is written. The copy
+    -- of a dead event (failure.dead_letter_topic) may be as bad as the event.
+    IF NOT COALESCE(%5$s
+        OR pg_catalog.octet_length(CAST(NEW.payload AS pg_catalog.text))
+            OPERATOR(pg_catalog.>) %3$s
+        OR pg_catalog.regexp_replace(pg_catalog.regexp_replace(
+            CAST(NEW.headers AS pg_catalog.text), E'\\\\[^u]', '', 'g'),
+            E'\\\\u[dD][89abAB]..\\\\u[dD][c-fC-F]..', '', 'g')
+            OPERATOR(pg_catalog.~) E'\\\\u[dD][89a-fA-F]'
+        AND CAST(NEW.headers AS pg_catalog.text) OPERATOR(pg_catalog.!~) '[{[].*[{[]', false)
+        OR pg_catalog.starts_with(CAST(NEW.headers AS pg_catalog.text), '{"outbox.error":') THEN
         RETURN NEW;
     END IF;
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
@@ -193,7 +185,7 @@ BEGIN
 END
 $body$
 $function$, home_schema, COALESCE(routed, 'NULL'), COALESCE(max_payload_bytes::text, 'NULL'),
-        COALESCE((max_payload_bytes / 256)::text, 'NULL'));
+        COALESCE((max_payload_bytes / 256)::text, 'NULL'), certain);
 END
 $outbox$;
 REVOKE EXECUTE ON FUNCTION outbox_guard(integer, text, regclass) FROM PUBLIC;
