@@ -168,13 +168,13 @@ BEGIN
         WHERE c.oid = home AND c.relkind = 'r' AND right(c.relname, 10) = '_retention';
     whole := format('%I.%I', space, base);
     IF (SELECT relkind <> 'r' FROM pg_class WHERE oid = to_regclass(whole)) IS NOT FALSE THEN
-        RAISE EXCEPTION 'outbox: % is not a plain table, so it cannot be partitioned', name;
+        RAISE EXCEPTION 'outbox: % is not a plain table, so it cannot be partitioned', whole;
     END IF;
     EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', whole);
     old := to_regclass(whole);
 
     -- What would stay with the old table, or could not be on a partitioned one.
-    SELECT string_agg(what, ', ') INTO obstacle FROM (
+    SELECT string_agg(what, ', ' ORDER BY what) INTO obstacle FROM (
         SELECT format('view %s', w.ev_class::regclass)
         FROM pg_depend d JOIN pg_rewrite w ON w.oid = d.objid
         WHERE d.classid = CAST('pg_rewrite' AS regclass) AND d.refobjid = old
@@ -198,7 +198,7 @@ BEGIN
     SELECT a.attidentity INTO identity FROM pg_attribute a
         WHERE a.attrelid = old AND a.attname = 'seq';
     IF identity NOT IN ('a', 'd') THEN
-        RAISE EXCEPTION 'outbox: column seq of % is no identity column', name;
+        RAISE EXCEPTION 'outbox: column seq of % is no identity column', whole;
     END IF;
 
     EXECUTE format('UPDATE %s SET width = coalesce($1, width), keep = coalesce($2, keep)'
@@ -208,7 +208,7 @@ BEGIN
         WHERE c.conrelid = old AND c.conname = base || '_before' AND c.convalidated;
     IF bound IS NULL THEN
         IF pg_relation_size(old) > 268435456 THEN
-            RAISE EXCEPTION 'outbox: % is too large to be read while writers wait', name
+            RAISE EXCEPTION 'outbox: % is too large to be read while writers wait', whole
                 USING HINT = format('Run ALTER TABLE %1$s ADD CONSTRAINT %2$I CHECK (created_at <'
                     ' %3$L) NOT VALID; then ALTER TABLE %1$s VALIDATE CONSTRAINT %2$I; and this'
                     ' again, before that time: no row of a later one can be written until then.',
@@ -371,8 +371,8 @@ BEGIN
         END IF;
     END IF;
     IF here THEN
-        RETURN NEXT format('not made %s: %s has events of its time, or is too large to be read',
-            named, rest);
+        RETURN NEXT format('not made %I.%I: %s has events of its time, or is too large to be read',
+            space, named, rest);
         RETURN;
     END IF;
     EXECUTE format('SELECT %I.%I($1, $2, $3, $4)', space, base || '_partition_table')
@@ -380,9 +380,9 @@ BEGIN
             format('Outbox Relay: events from %s to %s.', start, stop);
     EXECUTE format('ALTER TABLE %s ATTACH PARTITION %I.%I FOR VALUES FROM (%L) TO (%L)', whole, space,
         named, start, stop);
-    RETURN NEXT format('made %s', named);
+    RETURN NEXT format('made %I.%I', space, named);
 EXCEPTION WHEN lock_not_available OR deadlock_detected OR duplicate_table OR check_violation THEN
-    RETURN NEXT format('not made %s: %s', named, SQLERRM);
+    RETURN NEXT format('not made %I.%I: %s', space, named, SQLERRM);
 END
 $outbox$;
 REVOKE EXECUTE ON FUNCTION outbox_partition_ahead(regclass, regclass, timestamptz, timestamptz)
