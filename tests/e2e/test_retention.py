@@ -179,3 +179,59 @@ def test_nothing_unpublished_goes_while_kafka_is_away(scene: Scene) -> None:
     scene.relay(as_relay(scene)).wait_ready()
     scene.judge(0)
     wait_for(lambda: "outbox_before" not in (retain(scene) and partitions(scene)), "it to go")
+
+
+# -- logical decoding ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def streamed(wal_server: Postgres, kafka: Kafka, tmp_path: pathlib.Path) -> Iterator[WalScene]:
+    made = WalScene(wal_server, kafka, tmp_path, ack_mode="mark")
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["temporary", "named"])
+def test_the_stream_goes_on_through_the_partitioned_table(streamed: WalScene, named: bool) -> None:
+    """What was written to the table that became a partition comes as well as what was written
+    since; nothing is left to the sweep, which a named slot has not got."""
+    settings = streamed.slot_settings() if named else {}
+    relay = streamed.streaming(settings)
+    with Cron(streamed) as cron, streamed.load() as load:
+        streamed.wait_seen(300)
+        partition(streamed)
+        wait_for(lambda: cron.dropped() >= 2, "partitions to be dropped", 60)
+    assert load.committed > 1000
+    streamed.judge(0 if named else WINDOW)
+    assert streamed.mode(relay) == "wal"
+    assert relay.metric("swept_events_total") == 0
+    assert not relay.log_match('"level":"error"')
+
+
+def test_a_slot_that_was_written_to_before_and_since_is_read_whole(streamed: WalScene) -> None:
+    """No relay was there when the table was partitioned: the old name's rows are in the slot."""
+    settings = streamed.slot_settings()
+    relay = streamed.streaming(settings)
+    streamed.write(5)
+    streamed.judge(0)
+    relay.stop()
+    streamed.write(50)
+    partition(streamed, "1 day")
+    streamed.write(50)
+    streamed.streaming(settings)
+    streamed.judge(5)
+
+
+def test_a_publication_of_the_partitions_is_named_with_its_remedy(streamed: WalScene) -> None:
+    partition(streamed, "1 day")
+    streamed.sql("CREATE PUBLICATION outbox_relay FOR TABLE outbox WITH (publish = 'insert, truncate')")
+    relay = streamed.relay()
+    remedy = relay.wait_log(
+        r"has the partitions of public.outbox in place of it: (ALTER PUBLICATION [^\n]*? true\))"
+    )[1].replace("\\", "")
+    assert relay.wait_exit() == 78
+    streamed.sql(remedy)
+    streamed.relays.remove(relay)
+    streamed.streaming()
+    streamed.write(10)
+    streamed.judge(0)
