@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import pathlib
 import random
 import re
 import subprocess
@@ -14,7 +16,7 @@ from typing import Any
 import psycopg2
 import psycopg2.errors
 import pytest
-from support.postgres import MIGRATIONS, Postgres, PostgresError
+from support.postgres import MIGRATIONS, REPOSITORY, Postgres, PostgresError
 from support.wait import wait_for
 
 INSERT = (
@@ -24,6 +26,10 @@ INSERT = (
 PARTITIONS = (
     "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'outbox'::regclass ORDER BY 1"
 )
+READMES = [
+    (REPOSITORY / "README.md", r"\n### Retention\n(.*?)\n## "),
+    (REPOSITORY / "schema" / "README.md", r"\n## Retention\n(.*)"),
+]
 UP = MIGRATIONS / "0005_retention.up.sql"
 DOWN = MIGRATIONS / "0005_retention.down.sql"
 
@@ -431,3 +437,22 @@ def test_truncate_of_the_whole_fences_as_before(table: Table) -> None:
     table.rows("TRUNCATE outbox RESTART IDENTITY")
     assert table.rows("SELECT epoch FROM outbox_lease") == [(1,)]
     assert table.write() == 1
+
+
+# -- what the READMEs say --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda readme: str(readme[0].parent.name))
+def test_the_readmes_commands_run(table: Table, readme: tuple[pathlib.Path, str]) -> None:
+    table.rows(
+        "DO $$ BEGIN CREATE ROLE relay; EXCEPTION WHEN duplicate_object THEN NULL; END $$"
+    )
+    (text,) = re.findall(readme[1], readme[0].read_text(), re.DOTALL)
+    lines = re.findall(r"^\$ (.*)$", text, re.MULTILINE)
+    assert len(lines) >= 2
+    for line in lines:
+        subprocess.run(
+            ["bash", "-c", line],
+            env={**os.environ, "DATABASE": table.server.uri(table.db)},
+            check=True,
+        )
