@@ -346,7 +346,13 @@ BEGIN
         END IF;
         EXECUTE format('GRANT %s TO %I', privilege, role);
     END LOOP;
-    EXECUTE format('GRANT USAGE ON SCHEMA %s TO %I', home_schema, role);
+    IF NOT has_schema_privilege(role, home_schema::regnamespace, 'USAGE') THEN
+        EXECUTE format('GRANT USAGE ON SCHEMA %s TO %I', home_schema, role);
+    END IF;
+    IF NOT has_schema_privilege(role, home_schema::regnamespace, 'USAGE') THEN
+        RAISE EXCEPTION 'outbox: role % may not use schema %', quote_ident(role), home_schema
+            USING ERRCODE = 'insufficient_privilege', HINT = 'The schema''s owner may GRANT it.';
+    END IF;
 END
 $outbox$;
 REVOKE EXECUTE ON FUNCTION outbox_grant(text, text, regclass) FROM PUBLIC;

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import pathlib
 import threading
 from collections.abc import Iterator
@@ -11,18 +10,11 @@ from typing import Any
 import pytest
 from support.kafka import Kafka
 from support.postgres import Postgres
-from support.proxy import Proxy
 from support.scene import WINDOW, Scene
 from support.wait import wait_for
 from support.wal import WalScene
 
 ROLES = "DO $$ BEGIN CREATE ROLE retained LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$"
-RIGHTS = (
-    "GRANT SELECT, UPDATE (published_at) ON outbox TO retained;"
-    " GRANT SELECT, UPDATE ON outbox_lease TO retained;"
-    " GRANT SELECT, INSERT, UPDATE, DELETE ON outbox_parked TO retained;"
-    " GRANT EXECUTE ON FUNCTION outbox_retain(regclass) TO retained"
-)
 
 
 @pytest.fixture
@@ -35,7 +27,7 @@ def scene(postgres: Postgres, kafka: Kafka, tmp_path: pathlib.Path) -> Iterator[
 def as_relay(scene: Scene) -> dict[str, Any]:
     """Settings of a relay whose role owns nothing."""
     scene.sql(ROLES)
-    scene.sql(RIGHTS)
+    scene.sql("SELECT outbox_grant('relay', 'retained')")
     return {"postgres.uri": scene.postgres.uri(scene.db, user="retained")}
 
 
@@ -161,8 +153,6 @@ def test_the_relay_does_it_by_itself(scene: Scene) -> None:
 
 def test_nothing_unpublished_goes_while_kafka_is_away(scene: Scene) -> None:
     """However old: it is published once Kafka is back."""
-    host, port = scene.kafka.bootstrap.rsplit(":", 1)
-    del host, port
     settings = {**as_relay(scene), "kafka.bootstrap.servers": "127.0.0.1:9"}
     partition(scene)
     scene.relay(settings)
