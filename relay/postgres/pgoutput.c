@@ -14,6 +14,7 @@ struct domain {
 };
 
 struct pgoutput {
+    const struct columns *names;
     uint32_t table;
     uint32_t told;                 /* whose columns these are, by its oid; 0: nobody's */
     struct stream_columns columns; /* by the outbox's latest Relation message */
@@ -27,10 +28,13 @@ struct scan {
     const char *wrong; /* once something is, besides its length */
 };
 
-int pgoutput_new(struct pgoutput **ret, struct err *err)
+int pgoutput_new(struct pgoutput **ret, const struct columns *columns, struct err *err)
 {
     *ret = calloc(1, sizeof **ret);
-    return *ret == NULL ? err_set(err, ERR_NOMEM, "out of memory for the replication stream") : 0;
+    if (*ret == NULL)
+        return err_set(err, ERR_NOMEM, "out of memory for the replication stream");
+    (*ret)->names = columns;
+    return 0;
 }
 
 void pgoutput_free(struct pgoutput *p)
@@ -245,7 +249,7 @@ static void read_column(const struct pgoutput *p, struct scan *s, struct stream_
 static int parse_relation(struct pgoutput *p, struct scan *s, struct pgoutput_message *ret,
                           struct err *err)
 {
-    struct stream_columns columns = {0};
+    struct stream_columns columns = {.names = p->names};
     uint32_t oid = read_u32(&s->r);
     uint16_t n;
     int rc;
