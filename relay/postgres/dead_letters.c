@@ -182,6 +182,19 @@ static void retry_queues(struct buf *sql, const struct names *n)
     buf_printf(sql, " AND f.aggregatetype IS NOT NULL AND f.class <> 'behind' RETURNING f.*), ");
 }
 
+/* A table of another shape may have each id once, and where rows are marked it still has that of an
+ * event that died in a stream: it goes before the event comes again. */
+static void replaced(struct buf *sql, const struct names *n)
+{
+    const struct column_name *names = n->facts.columns->names;
+
+    buf_printf(sql,
+               "x AS (DELETE FROM %s e USING d WHERE e.%s = d.seq AND e.%s = d.id AND e.%s IS NOT"
+               " NULL RETURNING 1), ",
+               n->table, names[COLUMN_SEQ].quoted, names[COLUMN_ID].quoted,
+               names[COLUMN_PUBLISHED_AT].quoted);
+}
+
 /* A union cannot carry json, which has no equality; nothing here asks for one but its text. */
 static void retry_sql(struct buf *sql, const struct names *n)
 {
@@ -194,14 +207,17 @@ static void retry_sql(struct buf *sql, const struct names *n)
     where(sql, "routed_topic");
     buf_printf(sql, " AND (SELECT ");
     columns_lost(sql, &n->facts);
-    buf_printf(sql, " FROM (SELECT f.*) AS d) IS NULL RETURNING f.*), i AS (INSERT INTO %s ",
-               n->table);
+    buf_printf(sql, " FROM (SELECT f.*) AS d) IS NULL RETURNING f.*), ");
+    if (!n->facts.plain)
+        replaced(sql, n);
+    buf_printf(sql, "i AS (INSERT INTO %s ", n->table);
     columns_insert(sql, &n->facts);
     buf_printf(sql,
-               " FROM d ORDER BY seq)"
+               " FROM d%s ORDER BY seq)"
                " SELECT 'parked' AS state, parked_at AS since, id, topic, aggregateid AS key,"
                " class, error, seq FROM %s UNION ALL SELECT 'dead', died_at, id, routed_topic,"
                " aggregateid, class, error, seq FROM d ORDER BY 1 DESC, seq",
+               n->facts.plain ? "" : ", (SELECT pg_catalog.count(*) FROM x) AS x",
                n->queues ? "(SELECT * FROM k UNION ALL SELECT * FROM q) AS k" : "k");
 }
 
