@@ -454,6 +454,7 @@ static int open_connections(struct relay *r, uint64_t seed, struct err *err)
     struct table_source_options options = {
         .uri = uri,
         .table = r->config->source_table,
+        .columns = r->config->columns,
         .mark = r->config->ack_mode == ACK_MARK,
         .parks = failure_policy_used(r->config, POLICY_PARK),
         .buries = failure_policy_used(r->config, POLICY_DEAD_LETTER),

@@ -1,6 +1,8 @@
 /* Sessions run these with search_path = pg_catalog, so that nothing here has to be qualified. */
 #include "postgres/diagnose_sql.h"
 
+#include "postgres/columns_sql.h"
+
 #include <stdio.h>
 
 /* A transaction of a service takes milliseconds: what is open for so long is somebody's mistake, or
@@ -108,9 +110,9 @@ static const char indexes[] =
     "SELECT 'warns', 'no index on xid serves: each look for what has committed reads every row',"
     " $2, coalesce((SELECT format('REINDEX INDEX CONCURRENTLY %s;', i.indexrelid::regclass)"
     "  FROM pg_index i WHERE i.indrelid = c.oid AND i.indkey[0] = a.attnum LIMIT 1),"
-    " format('CREATE INDEX %sON %s (xid) WHERE published_at IS NULL;',"
-    "  CASE WHEN c.relkind = 'p' THEN '' ELSE 'CONCURRENTLY ' END, $2))"
-    " FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'xid'"
+    " format('CREATE INDEX %sON %s (%I) WHERE %I IS NULL;',"
+    "  CASE WHEN c.relkind = 'p' THEN '' ELSE 'CONCURRENTLY ' END, $2, $8, $9))"
+    " FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = $8"
     " WHERE c.oid = $1::oid AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid"
     "  AND i.indkey[0] = a.attnum AND i.indisvalid AND i.indisready)";
 
@@ -234,7 +236,9 @@ void diagnose_lease_sql(struct buf *sql, const struct pg_facts *facts)
 /* What waits behind a parked event is that one's. */
 static void flows_sql(struct buf *sql, const struct pg_facts *facts, const char *topic_sql)
 {
-    buf_printf(sql, " FROM %s AS o WHERE o.published_at IS NULL", facts->table);
+    buf_printf(sql, " FROM ");
+    columns_rows(sql, facts);
+    buf_printf(sql, " AS o WHERE o.published_at IS NULL");
     if (facts->parked[0] != '\0')
         buf_printf(sql,
                    " AND NOT EXISTS (SELECT FROM %s AS k WHERE k.aggregateid = o.aggregateid AND"
@@ -245,9 +249,9 @@ static void flows_sql(struct buf *sql, const struct pg_facts *facts, const char 
 void diagnose_backlog_sql(struct buf *sql, const struct pg_facts *facts, const char *topic_sql)
 {
     buf_printf(sql,
-               "WITH n AS (SELECT count(*) AS n FROM (SELECT FROM %s WHERE published_at IS NULL"
+               "WITH n AS (SELECT count(*) AS n FROM (SELECT FROM %s WHERE %s IS NULL"
                " LIMIT 100001) AS r), e AS (SELECT o.id, o.created_at",
-               facts->table);
+               facts->table, facts->columns->names[COLUMN_PUBLISHED_AT].quoted);
     flows_sql(sql, facts, topic_sql);
     buf_printf(
         sql,

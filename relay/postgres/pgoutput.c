@@ -14,6 +14,7 @@ struct domain {
 };
 
 struct pgoutput {
+    const struct columns *names;
     uint32_t table;
     const char *schema;
     const char *name;
@@ -29,10 +30,13 @@ struct scan {
     const char *wrong; /* once something is, besides its length */
 };
 
-int pgoutput_new(struct pgoutput **ret, struct err *err)
+int pgoutput_new(struct pgoutput **ret, const struct columns *columns, struct err *err)
 {
     *ret = calloc(1, sizeof **ret);
-    return *ret == NULL ? err_set(err, ERR_NOMEM, "out of memory for the replication stream") : 0;
+    if (*ret == NULL)
+        return err_set(err, ERR_NOMEM, "out of memory for the replication stream");
+    (*ret)->names = columns;
+    return 0;
 }
 
 void pgoutput_free(struct pgoutput *p)
@@ -258,7 +262,7 @@ static bool same_text(struct slice s, const char *text)
 static int parse_relation(struct pgoutput *p, struct scan *s, struct pgoutput_message *ret,
                           struct err *err)
 {
-    struct stream_columns columns = {0};
+    struct stream_columns columns = {.names = p->names};
     uint32_t oid = read_u32(&s->r);
     struct slice schema = read_string(s);
     struct slice name = read_string(s);

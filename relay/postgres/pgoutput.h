@@ -9,7 +9,7 @@
 #define OUTBOX_POSTGRES_PGOUTPUT_H
 
 #include "base/err.h"
-#include "core/event.h"
+#include "core/columns.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -43,8 +43,8 @@ struct pgoutput_message {
     struct slice content;
 };
 
-/* The caller owns *ret. ERR_NOMEM. */
-int pgoutput_new(struct pgoutput **ret, struct err *err);
+/* columns: borrowed for its life. The caller owns *ret. ERR_NOMEM. */
+int pgoutput_new(struct pgoutput **ret, const struct columns *columns, struct err *err);
 void pgoutput_free(struct pgoutput *p);
 /* The outbox, by its oid (publish_via_partition_root gives the root's); until then there is none.
  * To be named before the stream starts: of other relations nothing is remembered. */

@@ -493,7 +493,7 @@ int wal_source_open(struct wal_source **ret, uv_loop_t *loop,
 
     if (w == NULL)
         return err_set(err, ERR_NOMEM, "out of memory for the wal source");
-    rc = pgoutput_new(&w->pgoutput, err);
+    rc = pgoutput_new(&w->pgoutput, options->columns, err);
     if (rc != 0) {
         free(w);
         return rc;
