@@ -13,7 +13,7 @@ WITH outbox AS (
     WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
         AND (c.oid = o.oid OR left(c.relname, length(o.base) + 1) = o.base || '_')
 ), object (kind, name, definition, schema) AS (
-    SELECT 'table', relname, CASE relpersistence WHEN 'p' THEN '' ELSE 'not logged' END, schema
+    SELECT 'table', CAST(relname AS text), CASE relpersistence WHEN 'p' THEN '' ELSE 'not logged' END, schema
     FROM relation
     UNION ALL
     SELECT 'column', relname || '.' || attname,
