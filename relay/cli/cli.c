@@ -65,6 +65,24 @@ static bool take_dead_flag(struct words *w, struct cli *ret, int argc, char *con
     return false;
 }
 
+/* --slot NAME of adopt; true if it was that. */
+static bool take_slot(struct words *w, struct cli *ret, int argc, char *const *argv, int *at)
+{
+    static const char flag[] = "--slot";
+    const size_t len = sizeof flag - 1;
+    const char *arg = argv[*at];
+
+    if (strncmp(arg, flag, len) != 0 || (arg[len] != '\0' && arg[len] != '='))
+        return false;
+    if (arg[len] == '=')
+        ret->slot = arg + len + 1;
+    else if (*at + 1 < argc)
+        ret->slot = argv[++*at];
+    else
+        w->without = flag;
+    return true;
+}
+
 /* Sorts the arguments. Only three words are kept: no command has more than two. */
 static void sort_arguments(struct words *w, int argc, char *const *argv, struct cli *ret)
 {
@@ -80,7 +98,7 @@ static void sort_arguments(struct words *w, int argc, char *const *argv, struct 
             ret->json = true;
         } else if (strcmp(arg, "--fix") == 0) {
             ret->fix = true;
-        } else if (take_dead_flag(w, ret, argc, argv, &i)) {
+        } else if (take_dead_flag(w, ret, argc, argv, &i) || take_slot(w, ret, argc, argv, &i)) {
             continue;
         } else if (strncmp(arg, "--", 2) == 0 && arg[2] != '\0') {
             w->rest[w->nrest++] = argv[i];
@@ -114,11 +132,11 @@ static int refuse_word(const char *word, const char *why, const char *near, stru
 static int find_command(const struct words *w, size_t at, enum command *ret, size_t *ret_used,
                         struct err *err)
 {
-    static const char *const names[] = {"run",    "check", "status",  "doctor",
-                                        "config", "dead",  "version", "help"};
-    static const enum command commands[] = {COMMAND_RUN,     COMMAND_CHECK,        COMMAND_STATUS,
-                                            COMMAND_DOCTOR,  COMMAND_CONFIG_PRINT, COMMAND_DEAD,
-                                            COMMAND_VERSION, COMMAND_HELP};
+    static const char *const names[] = {"run",  "check", "status",  "doctor", "config",
+                                        "dead", "adopt", "version", "help"};
+    static const enum command commands[] = {COMMAND_RUN,    COMMAND_CHECK,        COMMAND_STATUS,
+                                            COMMAND_DOCTOR, COMMAND_CONFIG_PRINT, COMMAND_DEAD,
+                                            COMMAND_ADOPT,  COMMAND_VERSION,      COMMAND_HELP};
     const size_t n = sizeof names / sizeof names[0];
     size_t i = 0;
 
@@ -221,12 +239,16 @@ static int choose(struct cli *c, const struct words *w, struct err *err)
     } else if (w->version && c->command != COMMAND_VERSION && c->command != COMMAND_HELP) {
         return err_set(err, ERR_USAGE, "flag --version: goes with no command");
     }
+    if (c->slot != NULL && c->command != COMMAND_ADOPT && c->command != COMMAND_HELP)
+        return err_set(err, ERR_USAGE, "flag --slot: goes with adopt; for run it is --source-slot");
+    if (w->without != NULL && c->command == COMMAND_ADOPT)
+        return err_set(err, ERR_USAGE, "flag %s: a value is missing", w->without);
     if (c->fix && c->command != COMMAND_CHECK && c->command != COMMAND_HELP)
         return err_set(err, ERR_USAGE, "flag --fix: goes with check");
     if (c->json && c->command == COMMAND_RUN)
         return err_set(
             err, ERR_USAGE,
-            "flag --json: goes with status, doctor, check, dead, config print and version; "
+            "flag --json: goes with status, doctor, check, dead, adopt, config print and version; "
             "for the log of run it is --log-format json");
     return 0;
 }

@@ -15,6 +15,7 @@ enum command {
     COMMAND_DOCTOR,
     COMMAND_CONFIG_PRINT,
     COMMAND_DEAD,
+    COMMAND_ADOPT,
     COMMAND_VERSION,
     COMMAND_HELP,
 };
@@ -23,9 +24,10 @@ struct cli {
     enum command command;
     enum command
         help_for; /* COMMAND_HELP: the command asked about, COMMAND_HELP itself for the whole */
-    bool json;    /* --json of status, doctor, check, config print, dead, version */
+    bool json;    /* --json of status, doctor, check, config print, dead, adopt, version */
     bool fix;     /* --fix of check */
     struct dead_request dead; /* of dead, but for uri and table; strings are argv's */
+    const char *slot;         /* --slot of adopt, argv's; NULL: none */
     struct config *config;    /* loaded for all but version and help; else NULL */
 };
 
@@ -43,6 +45,7 @@ int cli_status(const struct cli *c);
 int cli_check(const struct cli *c);
 int cli_doctor(const struct cli *c);
 int cli_dead(const struct cli *c);
+int cli_adopt(const struct cli *c);
 
 /* What the settings say of Kafka, borrowed from config; the caller frees *ret_properties, which
  * *ret points to. ERR_NOMEM. */

@@ -1,0 +1,432 @@
+#include "postgres/adopt.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <string.h>
+
+#define NIL_UUID "'00000000-0000-0000-0000-000000000000'"
+
+/* The longest of the names that are derived from the table's. */
+static const size_t suffix_max = sizeof "_unpublished_seq" - 1;
+
+static const char *const suffixes[ADOPT_INDEXES] = {
+    [ADOPT_SEQ] = "_seq",
+    [ADOPT_UNPUBLISHED_SEQ] = "_unpublished_seq",
+    [ADOPT_UNPUBLISHED_XID] = "_unpublished_xid",
+};
+
+/* ---- names ---- */
+
+static bool is_plain(const char *name)
+{
+    if (!islower((unsigned char)name[0]) && name[0] != '_')
+        return false;
+    for (const char *p = name; *p != '\0'; p++)
+        if (!islower((unsigned char)*p) && !isdigit((unsigned char)*p) && *p != '_')
+            return false;
+    return true;
+}
+
+/* name and suffix as one identifier. Of a column quoted in any case: it may be a keyword. */
+static void identifier(struct buf *sql, const char *name, const char *suffix, bool always)
+{
+    if (!always && is_plain(name)) {
+        buf_printf(sql, "%s%s", name, suffix);
+        return;
+    }
+    buf_append(sql, "\"", 1);
+    for (const char *p = name; *p != '\0'; p++)
+        buf_append(sql, *p == '"' ? "\"\"" : p, *p == '"' ? 2 : 1);
+    buf_printf(sql, "%s\"", suffix);
+}
+
+static void column(struct buf *sql, const struct adopt_plan *plan, enum column_kind kind)
+{
+    const char *name = plan->names[kind];
+
+    identifier(sql, name, "", strcmp(name, column_own_name(kind)) != 0);
+}
+
+/* A relation beside the table, with its schema. */
+static void beside(struct buf *sql, const struct adopt_table *table, const char *suffix)
+{
+    buf_printf(sql, "%s.", table->schema);
+    identifier(sql, table->name, suffix, false);
+}
+
+/* ---- the schema's own text ---- */
+
+static bool goes_on(char c)
+{
+    return isalnum((unsigned char)c) || c == '_';
+}
+
+/* Each identifier outbox and outbox_x in the text becomes the table's; outbox_relay is a name of
+ * the relay itself, and $outbox$ only quotes. */
+static void renamed(struct buf *sql, const char *text, size_t len, const char *name)
+{
+    static const char ours[] = "outbox";
+    static const char kept[] = "_relay";
+    const size_t n = sizeof ours - 1;
+    const char *end = text + len;
+
+    for (const char *p = text; p < end;) {
+        bool begins = (size_t)(end - p) >= n && memcmp(p, ours, n) == 0 &&
+                      (p == text || (!goes_on(p[-1]) && p[-1] != '$'));
+        const char *rest = p + n;
+        const char *stop = rest;
+
+        while (begins && stop < end && goes_on(*stop))
+            stop++;
+        if (begins && (stop == rest || *rest == '_') && strncmp(rest, kept, sizeof kept - 1) != 0) {
+            char suffix[ADOPT_NAME_SIZE] = "";
+            size_t more = (size_t)(stop - rest);
+
+            memcpy(suffix, rest, more < sizeof suffix ? more : sizeof suffix - 1);
+            identifier(sql, name, suffix, false);
+            p = stop;
+        } else {
+            buf_append(sql, p++, 1);
+        }
+    }
+}
+
+static int changed(int version, struct err *err)
+{
+    return err_set(err, ERR_INTERNAL, "adopt: version %d of the schema has another shape", version);
+}
+
+static const char *after(const char *at, const char *what)
+{
+    const char *found = at == NULL ? NULL : strstr(at, what);
+
+    return found == NULL ? NULL : found + strlen(what);
+}
+
+/* Version 1, where `alter` stands in for the making of the table. */
+static int first_version(struct buf *sql, const char *text, const char *name, struct buf *alter,
+                         struct err *err)
+{
+    const char *guard = after(text, "SET LOCAL lock_timeout = '5s';\n");
+    const char *other = after(guard, "version.';\n    END IF;\n");
+    const char *other_end = after(other, "END IF;\n");
+    const char *table = after(other_end, "\n-- The outbox --");
+    const char *table_end = after(table, "\n-- The lease --");
+    const char *alteration = buf_cstr(alter);
+
+    if (table_end == NULL || strstr(other, "another relation") == NULL)
+        return changed(1, err);
+    table -= strlen("-- The outbox --");
+    table_end -= strlen("-- The lease --");
+    if (alteration == NULL)
+        return err_set(err, ERR_NOMEM, "out of memory");
+    buf_printf(sql, "\nBEGIN;\n\nSET LOCAL lock_timeout = '1s';\n");
+    renamed(sql, guard, (size_t)(other - guard), name);
+    renamed(sql, other_end, (size_t)(table - other_end), name);
+    buf_printf(sql, "%s", alteration);
+    renamed(sql, table_end, strlen(table_end), name);
+    return 0;
+}
+
+/* ---- the table ---- */
+
+/* What a column begins with in the rows that are there, and what it is from then on. The first is
+ * a constant in each case, which the catalog keeps, so that no row is touched. */
+static const struct {
+    const char *definition;
+    const char *then; /* of ALTER COLUMN; NULL: stays as it is */
+} additions[COLUMN_KINDS] = {
+    [COLUMN_SEQ] = {"bigint NOT NULL DEFAULT 0", "DROP DEFAULT"},
+    [COLUMN_ID] = {"uuid NOT NULL DEFAULT " NIL_UUID, "SET DEFAULT gen_random_uuid()"},
+    [COLUMN_XID] = {"xid8 NOT NULL DEFAULT '0'", "SET DEFAULT pg_current_xact_id()"},
+    [COLUMN_PAYLOAD] = {"json", NULL},
+    [COLUMN_PAYLOAD_BYTES] = {"bytea", NULL},
+    [COLUMN_HEADERS] = {"json", NULL},
+    [COLUMN_TOPIC] = {"text", NULL},
+    [COLUMN_PARTITION] = {"integer", NULL},
+    [COLUMN_CREATED_AT] = {"timestamptz NOT NULL DEFAULT now()", "SET DEFAULT clock_timestamp()"},
+    [COLUMN_PUBLISHED_AT] = {"timestamptz DEFAULT now()", "DROP DEFAULT"},
+};
+
+/* goharvest deletes what it has published: what is there is still to be. */
+static bool is_backlog(const struct adopt_plan *plan, enum column_kind kind)
+{
+    return kind == COLUMN_PUBLISHED_AT && plan->shape == ADOPT_GOHARVEST;
+}
+
+static void add_columns(struct buf *sql, const struct adopt_plan *plan)
+{
+    const char *between = "ALTER TABLE outbox\n    ";
+
+    for (enum column_kind k = 0; k < COLUMN_KINDS; k++) {
+        if (!plan->adds[k])
+            continue;
+        buf_printf(sql, "%sADD COLUMN ", between);
+        column(sql, plan, k);
+        buf_printf(sql, " %s", is_backlog(plan, k) ? "timestamptz" : additions[k].definition);
+        between = ",\n    ";
+    }
+    if (between[0] == ',')
+        buf_printf(sql, ";\n");
+}
+
+static void set_defaults(struct buf *sql, const struct adopt_plan *plan)
+{
+    const char *between = "ALTER TABLE outbox\n    ";
+
+    for (enum column_kind k = 0; k < COLUMN_KINDS; k++) {
+        if (!plan->adds[k] || additions[k].then == NULL || is_backlog(plan, k))
+            continue;
+        buf_printf(sql, "%sALTER COLUMN ", between);
+        column(sql, plan, k);
+        buf_printf(sql, " %s", additions[k].then);
+        between = ",\n    ";
+    }
+    if (between[0] == ',')
+        buf_printf(sql, ";\n");
+    if (plan->adds[COLUMN_SEQ]) {
+        buf_printf(sql, "ALTER TABLE outbox ALTER COLUMN ");
+        column(sql, plan, COLUMN_SEQ);
+        buf_printf(sql, " ADD GENERATED ALWAYS AS IDENTITY (CACHE 1);\n");
+    }
+}
+
+static bool adds_any(const struct adopt_plan *plan)
+{
+    for (enum column_kind k = 0; k < COLUMN_KINDS; k++)
+        if (plan->adds[k])
+            return true;
+    return false;
+}
+
+/* goharvest's two arrays as the one object that the relay reads. */
+static void header_trigger(struct buf *sql, const struct adopt_plan *plan)
+{
+    buf_printf(sql, "\nCREATE FUNCTION outbox_headers() RETURNS trigger LANGUAGE plpgsql AS "
+                    "$outbox$\nBEGIN\n    NEW.");
+    column(sql, plan, COLUMN_HEADERS);
+    buf_printf(sql, " := pg_catalog.json_object(NEW.kafka_header_keys, NEW.kafka_header_values);\n"
+                    "    RETURN NEW;\nEND\n$outbox$;\n"
+                    "CREATE TRIGGER outbox_headers BEFORE INSERT ON outbox\n"
+                    "    FOR EACH ROW EXECUTE FUNCTION outbox_headers();\n");
+}
+
+static void alteration(struct buf *sql, const struct adopt_table *table,
+                       const struct adopt_plan *plan)
+{
+    struct buf text = {0};
+
+    buf_printf(&text, "-- The outbox "
+                      "-----------------------------------------------------------------------"
+                      "---------------\n\n");
+    if (adds_any(plan)) {
+        buf_printf(&text, "-- Changes of the catalog alone: no row is read or written. From here "
+                          "to the COMMIT writers\n-- wait, for some milliseconds.\n");
+        if (plan->adds[COLUMN_PUBLISHED_AT] && plan->shape != ADOPT_GOHARVEST)
+            buf_printf(&text, "-- What is in the table now counts as published.\n");
+    }
+    add_columns(&text, plan);
+    set_defaults(&text, plan);
+    if (plan->shape == ADOPT_GOHARVEST && plan->adds[COLUMN_HEADERS])
+        header_trigger(&text, plan);
+    buf_printf(&text, "\n");
+    if (buf_cstr(&text) == NULL)
+        sql->failed = true;
+    else
+        renamed(sql, buf_cstr(&text), text.len, table->name);
+    buf_free(&text);
+}
+
+/* ---- behind the transaction ---- */
+
+static void fill_backlog(struct buf *sql, const struct adopt_table *table,
+                         const struct adopt_plan *plan)
+{
+    buf_printf(sql, "\n-- What waits gets its ids and headers.\nUPDATE %s SET ", table->quoted);
+    column(sql, plan, COLUMN_ID);
+    buf_printf(sql, " = gen_random_uuid(), ");
+    column(sql, plan, COLUMN_HEADERS);
+    buf_printf(sql, " = json_object(kafka_header_keys, kafka_header_values)\n    WHERE ");
+    column(sql, plan, COLUMN_ID);
+    buf_printf(sql, " = " NIL_UUID ";\n");
+}
+
+static void create_index(struct buf *sql, const struct adopt_table *table,
+                         const struct adopt_plan *plan, enum adopt_index i)
+{
+    if (table->indexed[i])
+        return;
+    if (table->broken[i]) {
+        buf_printf(sql, "DROP INDEX CONCURRENTLY ");
+        beside(sql, table, suffixes[i]);
+        buf_printf(sql, ";\n");
+    }
+    buf_printf(sql, "CREATE INDEX CONCURRENTLY ");
+    identifier(sql, table->name, suffixes[i], false);
+    buf_printf(sql, " ON %s (", table->quoted);
+    column(sql, plan, i == ADOPT_UNPUBLISHED_XID ? COLUMN_XID : COLUMN_SEQ);
+    buf_printf(sql, ")");
+    if (i != ADOPT_SEQ) {
+        buf_printf(sql, " WHERE ");
+        column(sql, plan, COLUMN_PUBLISHED_AT);
+        buf_printf(sql, " IS NULL");
+    }
+    buf_printf(sql, ";\n");
+}
+
+static void create_indexes(struct buf *sql, const struct adopt_table *table,
+                           const struct adopt_plan *plan)
+{
+    if (table->indexed[ADOPT_SEQ] && table->indexed[ADOPT_UNPUBLISHED_SEQ] &&
+        table->indexed[ADOPT_UNPUBLISHED_XID])
+        return;
+    buf_printf(sql, "\n-- Each in no transaction, while writers go on.\n");
+    for (enum adopt_index i = 0; i < ADOPT_INDEXES; i++)
+        create_index(sql, table, plan, i);
+}
+
+static void decoding(struct buf *sql, const struct adopt_table *table, const char *publication)
+{
+    if (!table->decodes)
+        return;
+    if (!table->publishes) {
+        buf_printf(sql, table->publication ? "\nALTER PUBLICATION " : "\nCREATE PUBLICATION ");
+        identifier(sql, publication, "", false);
+        buf_printf(sql,
+                   table->publication ? " ADD TABLE %s;\n"
+                                      : " FOR TABLE %s WITH (publish = 'insert, truncate');\n",
+                   table->quoted);
+    }
+    if (table->publishes && table->marked)
+        return;
+    buf_printf(sql,
+               "\n-- For adopt --slot: what comes behind here in the log has all columns, and is "
+               "published.\nUPDATE ");
+    beside(sql, table, "_lease");
+    buf_printf(sql, " SET confirmed_lsn = pg_current_wal_insert_lsn() WHERE slot IS NULL;\n");
+}
+
+/* ---- the whole ---- */
+
+static void introduction(struct buf *sql, const struct adopt_table *table,
+                         const struct adopt_plan *plan)
+{
+    static const char *const shapes[] = {
+        [ADOPT_OTHER] = "",
+        [ADOPT_DEBEZIUM] = ", the outbox table of Debezium",
+        [ADOPT_GOHARVEST] = ", the outbox table of goharvest",
+    };
+
+    buf_printf(sql,
+               "-- Outbox Relay: table %s%s, is made one that the relay reads. The\n"
+               "-- inserts of its services stay as they are. To be run by its owner, with psql:\n"
+               "--\n--     outbox-relay adopt | psql -X -v ON_ERROR_STOP=1 \"$DATABASE\"\n"
+               "--\n"
+               "-- Where the lock of the table is not had within 1 s nothing is done: run it "
+               "again. What was done\n-- already is left out then.\n--\n",
+               table->quoted, shapes[plan->shape]);
+    for (enum column_kind k = 0; k < COLUMN_KINDS; k++)
+        buf_printf(sql, "--   %-14s %s%s\n", column_own_name(k),
+                   plan->names[k][0] == '\0' ? "none"
+                   : plan->adds[k]           ? "is added: column "
+                                             : "column ",
+                   plan->names[k]);
+    buf_printf(sql, "\nSET search_path = %s;\n", table->schema);
+}
+
+/* A version's own text, without what it says of how to run it. */
+static int later_version(struct buf *sql, const char *text, int version, const char *name,
+                         struct err *err)
+{
+    const char *begin = strstr(text, "\nBEGIN;\n");
+
+    if (begin == NULL)
+        return changed(version, err);
+    buf_printf(sql,
+               "\n-- Version %d of the schema "
+               "-----------------------------------------------------------------------\n",
+               version);
+    renamed(sql, begin, strlen(begin), name);
+    return 0;
+}
+
+static int versions(struct buf *sql, const struct adopt_table *table, const struct adopt_plan *plan,
+                    const char *const *migrations, struct err *err)
+{
+    struct buf alter = {0};
+    int rc = 0;
+
+    if (table->version == 0) {
+        alteration(&alter, table, plan);
+        rc = first_version(sql, migrations[0], table->name, &alter, err);
+    }
+    buf_free(&alter);
+    for (int v = table->version > 1 ? table->version + 1 : 2; rc == 0 && v <= ADOPT_VERSIONS; v++)
+        rc = later_version(sql, migrations[v - 1], v, table->name, err);
+    return rc;
+}
+
+static int check(const struct adopt_table *table, const struct adopt_plan *plan, struct err *err)
+{
+    if (strlen(table->name) + suffix_max >= ADOPT_NAME_SIZE)
+        return err_set(err, ERR_CONFIG,
+                       "table %s: a name of more than %zu bytes leaves no room for those of the "
+                       "tables beside it",
+                       table->quoted, ADOPT_NAME_SIZE - 1 - suffix_max);
+    for (enum column_kind k = 0; k < COLUMN_KINDS; k++)
+        if (table->version > 0 && plan->adds[k])
+            return err_set(
+                err, ERR_CONFIG,
+                "table %s is adopted already, and has no column \"%s\": set columns.%s as "
+                "it was set then",
+                table->quoted, plan->names[k], column_own_name(k));
+    return 0;
+}
+
+int adopt_sql(struct buf *sql, const struct adopt_table *table, const struct adopt_plan *plan,
+              const struct adopt_request *request, struct err *err)
+{
+    size_t before;
+    int rc = check(table, plan, err);
+
+    if (rc != 0)
+        return rc;
+    introduction(sql, table, plan);
+    before = sql->len;
+    rc = versions(sql, table, plan, request->migrations, err);
+    if (rc != 0)
+        return rc;
+    if (plan->shape == ADOPT_GOHARVEST)
+        fill_backlog(sql, table, plan);
+    create_indexes(sql, table, plan);
+    decoding(sql, table, request->publication);
+    if (sql->len == before)
+        buf_printf(sql, "\n-- Nothing is missing.\n");
+    return sql->failed ? err_set(err, ERR_NOMEM, "out of memory") : 0;
+}
+
+void adopt_slot_sql(struct buf *sql, const struct adopt_table *table, const char *slot)
+{
+    buf_printf(sql,
+               "-- Outbox Relay: reads on where slot %s stands. Whoever read it has to be gone for "
+               "good.\n-- What it had published and not confirmed comes twice; nothing is lost.\n"
+               "DO $outbox$\nBEGIN\n    UPDATE ",
+               slot);
+    beside(sql, table, "_lease");
+    buf_printf(
+        sql,
+        " AS l SET slot = s.slot_name, slot_snapshot = NULL,\n"
+        "        confirmed_lsn = s.confirmed_flush_lsn,\n"
+        "        slot_server = (SELECT system_identifier FROM pg_control_system()) || '/' ||\n"
+        "            ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::"
+        "bit(32)::int\n"
+        "    FROM pg_replication_slots AS s\n"
+        "    WHERE l.shard = 0 AND l.slot IS NULL AND s.slot_name = '%s' AND NOT s.active\n"
+        "        AND s.confirmed_flush_lsn >= l.confirmed_lsn;\n"
+        "    IF NOT FOUND THEN\n"
+        "        RAISE EXCEPTION 'outbox: slot %s is not there, is being read, or has not "
+        "passed the migration'\n"
+        "            USING HINT = 'outbox-relay adopt --slot %s says which.';\n"
+        "    END IF;\nEND\n$outbox$;\n",
+        slot, slot, slot);
+}
