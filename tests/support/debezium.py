@@ -3,13 +3,14 @@
     with Debezium(kafka.bootstrap, folder) as debezium:
         debezium.add("orders", postgres, db, {"transforms.outbox.table.expand.json.payload": "false"})
         ...
-        debezium.kill()         # kill -9; start() goes on from what it had stored by then
+        debezium.end("orders")  # or kill(), kill -9 of all
 
 Its jars come from debezium.bash, which fetches them once into the user's cache.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
@@ -19,6 +20,7 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
+import psycopg2
 from support.kafka import LIB
 from support.ports import free_port
 from support.postgres import SUPERUSER, Postgres
@@ -26,7 +28,7 @@ from support.process import Process, ProcessError
 from support.wait import wait_for
 
 START_TIMEOUT_S = 90.0
-STOP_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 30.0
 
 _HERE = pathlib.Path(__file__).resolve().parent
 _FETCH = """
@@ -37,6 +39,10 @@ _STRING = "org.apache.kafka.connect.storage.StringConverter"
 _STREAMS = """
 SELECT count(*) FROM pg_replication_slots s JOIN pg_stat_replication r ON r.pid = s.active_pid
 WHERE s.slot_name = %s AND r.state = 'streaming'
+"""
+
+_DROP = """
+SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s
 """
 
 
@@ -73,7 +79,6 @@ class Debezium:
         }
 
     def __enter__(self) -> Debezium:
-        self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -82,7 +87,7 @@ class Debezium:
     # -- life ------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Returns once its connectors, if it has any, stream on."""
+        """Returns once connectors may be added."""
         properties = self._folder / "worker.properties"
         properties.write_text("".join(f"{name}={value}\n" for name, value in self._worker.items()))
         command = [
@@ -92,14 +97,12 @@ class Debezium:
         ]  # fmt: skip
         self._process = Process(command, self._folder / "connect.log", os.environ)
         self._process.wait_until(self._answers, "Connect answered", START_TIMEOUT_S)
-        for name in self._connectors:
-            self._put(name)
-        for name in self._connectors:
-            self._wait_streaming(name)
 
     def add(self, name: str, postgres: Postgres, db: str, settings: Mapping[str, str]) -> None:
-        """One more connector, on table public.outbox unless the settings say otherwise. Its slot has
+        """One more connector, of a process that is started if none runs, on table public.outbox unless the settings say otherwise. Its slot has
         its name. Returns once what commits from now on comes; what the table has does not."""
+        if self._process is None:
+            self.start()
         self._connectors[name] = (
             postgres,
             db,
@@ -128,17 +131,36 @@ class Debezium:
         self._put(name)
         self._wait_streaming(name)
 
-    def stop(self) -> None:
-        """SIGTERM: it flushes, and stores how far it has come."""
-        assert self._process is not None
-        self._process.terminate(STOP_TIMEOUT_S)
-        self._process = None
+    def end(self, name: str) -> None:
+        """One connector, cleanly; its slot stays."""
+        del self._connectors[name]
+        self._request("DELETE", f"/connectors/{name}")
+
+    def remove(self, name: str) -> None:
+        """The same, and its slot goes."""
+        if name not in self._connectors:
+            return
+        postgres, db, settings = self._connectors[name]
+        self.end(name)
+        connection = postgres.connect(db, autocommit=True)
+
+        def dropped() -> bool:
+            with contextlib.suppress(psycopg2.errors.ObjectInUse), connection.cursor() as cursor:
+                cursor.execute(_DROP, (settings["slot.name"],))
+                return True
+            return False
+
+        try:
+            wait_for(dropped, f"slot {name} to be free", STOP_TIMEOUT_S)
+        finally:
+            connection.close()
 
     def kill(self) -> None:
-        """kill -9."""
+        """kill -9 of the process, and so the end of all its connectors."""
         assert self._process is not None
         self._process.kill()
         self._process = None
+        self._connectors.clear()
 
     def close(self) -> None:
         if self._process is not None:
@@ -155,10 +177,10 @@ class Debezium:
         connection = postgres.connect(db, autocommit=True)
 
         def streams() -> bool:
-            status = self._request("GET", f"/connectors/{name}/status") or {}
-            failed = [task["trace"] for task in status.get("tasks", []) if "trace" in task]
-            if failed:
-                raise ProcessError(f"connector {name}: {failed[0]}")
+            status = self._request("GET", f"/connectors/{name}/status") or {"tasks": []}
+            for task in status["tasks"]:
+                if "trace" in task:
+                    raise ProcessError(f"connector {name}: {task['trace']}")
             with connection.cursor() as cursor:
                 cursor.execute(_STREAMS, (settings["slot.name"],))
                 return cursor.fetchone()[0] == 1
@@ -184,7 +206,7 @@ class Debezium:
         )
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:
-                return json.load(answer)
+                return json.loads(answer.read() or b"null")
         except urllib.error.HTTPError as error:
             if error.code in (404, 503):
                 return None
