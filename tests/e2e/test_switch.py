@@ -1,0 +1,156 @@
+"""From Debezium to the relay, under load, on the position of Debezium's slot: nothing is lost, nothing
+comes out of order, and twice at most what Debezium had not confirmed. The steps are those of
+schema/README.md."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from support.adopted import DEBEZIUM, flat, migrate, printed, run
+from support.debezium import Debezium
+from support.kafka import Kafka
+from support.postgres import REPOSITORY, Postgres
+from support.relay import Relay, command
+from support.scene import Scene
+from support.slot import LEASE
+from support.wait import wait_for
+from support.writer import Load
+
+README = (REPOSITORY / "schema" / "README.md").read_text()
+
+_PASSED = """
+SELECT s.confirmed_flush_lsn >= l.confirmed_lsn FROM outbox_lease l, pg_replication_slots s
+WHERE s.slot_name = %s
+"""
+_FREE = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = %s AND NOT active"
+
+# Says of each try, until there is none, whether it could be dropped.
+_DROP = """
+SELECT CASE WHEN NOT active THEN pg_drop_replication_slot(slot_name) END
+FROM pg_replication_slots WHERE slot_name = %s
+"""
+
+
+def snippet(title: str, language: str) -> str:
+    """The block of schema/README.md that stands under that title."""
+    section = README.split(f"# {title}\n")[1].split("\n#")[0]
+    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", section, re.M | re.S)
+    return str(found)
+
+
+class DeletingLoad(Load):
+    """Every other event's row is deleted by the transaction that writes it."""
+
+    def _write(self, connection: Any, key: str, turn: int) -> tuple[str, str, int] | None:
+        written = super()._write(connection, key, turn)
+        if written is not None and turn % 2 == 0:
+            connection.cursor().execute("DELETE FROM outbox WHERE id = %s", (written[0],))
+        return written
+
+
+class SwitchScene(Scene):
+    """An outbox of Debezium's, and Debezium publishing from it."""
+
+    def __init__(
+        self, postgres: Postgres, kafka: Kafka, folder: pathlib.Path, debezium: Debezium
+    ) -> None:
+        super().__init__(postgres, kafka, folder)
+        self.db = postgres.createdb(migrated=False)
+        self.sql(DEBEZIUM.format(table="outbox"))
+        kafka.create_topic(self.topic, 4)
+        self.slot = f"debezium_{self.db}"
+        self.debezium = debezium
+        self.debezium.add(self.slot, postgres, self.db, {})
+
+    def deleting_load(self) -> Load:
+        options = {"aggregatetype": self.aggregatetype, "pause_s": 0.001}
+        return DeletingLoad(lambda: self.postgres.connect(self.db), self.oracle, **options)
+
+    def migrate(self) -> None:
+        """While all go on; until Debezium has come so far."""
+        migrate(self.postgres, self.db)
+        wait_for(lambda: self.sql(_PASSED, self.slot)[0][0], "Debezium to pass the migration", 30)
+
+    def take_over(self) -> dict[str, Any]:
+        """Debezium has ended: its slot's position is the relay's. The settings."""
+        wait_for(lambda: self.sql(_FREE, self.slot)[0][0] == 1, "the slot to be free", 30)
+        return migrate(self.postgres, self.db, "--slot", self.slot)
+
+    def refused(self) -> str:
+        done = command(
+            "adopt", "--slot", self.slot, settings={"postgres.uri": self.postgres.uri(self.db)}
+        )
+        assert done.returncode != 0 and not done.stdout
+        return done.stderr
+
+    def judge_all(self, max_duplicates: int) -> None:
+        self.oracle.wait(60)
+        self.oracle.verify(max_duplicates)
+        print(
+            f"{len(self.oracle.events)} events, {self.oracle.duplicates()} duplicates"
+            f" of {max_duplicates} allowed"
+        )
+
+    def close(self) -> None:
+        self.debezium.remove(self.slot)
+        super().close()
+        wait_for(lambda: not self.sql(_DROP, self.slot), "the slot to be gone", 30)
+
+
+@pytest.fixture
+def scene(
+    wal_server: Postgres, kafka: Kafka, tmp_path: pathlib.Path, debezium: Debezium
+) -> Iterator[SwitchScene]:
+    made = SwitchScene(wal_server, kafka, tmp_path, debezium)
+    yield made
+    made.close()
+
+
+# What Debezium publishes within its offset.flush.interval.ms, and what was on its way then.
+UNCONFIRMED = 2000
+
+
+def test_a_debezium_that_was_killed_is_followed_on_its_slot(scene: SwitchScene) -> None:
+    """Half of the rows are gone when their transactions have committed: the relay stays there."""
+    with scene.deleting_load() as load:
+        scene.wait_seen(300)
+        assert "not adopted yet" in scene.refused()
+        scene.migrate()
+        assert "is being read by process" in scene.refused()
+        scene.wait_seen(300)
+        scene.debezium.kill()
+        settings = scene.take_over()
+        relay = scene.relay({**settings, "ack.mode": "delete"}).wait_ready()
+        scene.wait_seen(500)
+        load.stop()
+    scene.judge_all(UNCONFIRMED)
+    relay.stop()
+
+
+def test_the_relay_leaves_a_stopped_debeziums_slot_for_the_table(scene: SwitchScene) -> None:
+    """The services keep their rows, and mark mode does."""
+    with scene.load() as load:
+        scene.wait_seen(300)
+        scene.migrate()
+        scene.wait_seen(300)
+        scene.debezium.end(scene.slot)
+        settings = {**scene.take_over(), "ack.mode": "mark"}
+        relay = scene.relay(settings).wait_ready()
+        scene.wait_seen(300)
+        run(scene.postgres, scene.db, snippet("Leaving the slot for the table", "sql"))
+        relay.stop()
+        before = scene.oracle.duplicates()
+        scene.sql("SELECT pg_drop_replication_slot(%s)", scene.slot)
+        scene.sql("UPDATE outbox_lease SET slot = NULL")
+        del settings["source.slot"]
+        scene.relay(settings).wait_ready()
+        scene.wait_seen(300)
+        load.stop()
+    scene.ack_mode = "mark"
+    scene.judge(UNCONFIRMED)
+    assert scene.oracle.duplicates() == before
