@@ -6,18 +6,16 @@ from __future__ import annotations
 
 import pathlib
 import re
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.adopted import DEBEZIUM, flat, migrate, printed, run
+from support.adopted import DEBEZIUM, migrate, run
 from support.debezium import Debezium
 from support.kafka import Kafka
 from support.postgres import REPOSITORY, Postgres
-from support.relay import Relay, command
+from support.relay import command
 from support.scene import Scene
-from support.slot import LEASE
 from support.wait import wait_for
 from support.writer import Load
 
@@ -36,11 +34,10 @@ FROM pg_replication_slots WHERE slot_name = %s
 """
 
 
-def snippet(title: str, language: str) -> str:
-    """The block of schema/README.md that stands under that title."""
+def snippets(title: str) -> list[str]:
+    """The SQL of schema/README.md under that title."""
     section = README.split(f"# {title}\n")[1].split("\n#")[0]
-    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", section, re.M | re.S)
-    return str(found)
+    return re.findall(r"^```sql\n(.*?)^```$", section, re.M | re.S)
 
 
 class DeletingLoad(Load):
@@ -71,15 +68,15 @@ class SwitchScene(Scene):
         options = {"aggregatetype": self.aggregatetype, "pause_s": 0.001}
         return DeletingLoad(lambda: self.postgres.connect(self.db), self.oracle, **options)
 
-    def migrate(self) -> None:
+    def migrate(self, **settings: Any) -> None:
         """While all go on; until Debezium has come so far."""
-        migrate(self.postgres, self.db)
+        migrate(self.postgres, self.db, **settings)
         wait_for(lambda: self.sql(_PASSED, self.slot)[0][0], "Debezium to pass the migration", 30)
 
-    def take_over(self) -> dict[str, Any]:
+    def take_over(self, **settings: Any) -> dict[str, Any]:
         """Debezium has ended: its slot's position is the relay's. The settings."""
         wait_for(lambda: self.sql(_FREE, self.slot)[0][0] == 1, "the slot to be free", 30)
-        return migrate(self.postgres, self.db, "--slot", self.slot)
+        return migrate(self.postgres, self.db, "--slot", self.slot, **settings)
 
     def refused(self) -> str:
         done = command(
@@ -115,38 +112,23 @@ def scene(
 UNCONFIRMED = 2000
 
 
-def test_a_debezium_that_was_killed_is_followed_on_its_slot(scene: SwitchScene) -> None:
-    """Half of the rows are gone when their transactions have committed: the relay stays there."""
-    with scene.deleting_load() as load:
+def test_the_relay_leaves_a_stopped_debeziums_slot_for_the_table(scene: SwitchScene) -> None:
+    """The services keep their rows, and mark mode does."""
+    settle, forget = snippets("Leaving the slot for the table")
+    with scene.load() as load:
         scene.wait_seen(300)
         assert "not adopted yet" in scene.refused()
         scene.migrate()
         assert "is being read by process" in scene.refused()
         scene.wait_seen(300)
-        scene.debezium.kill()
-        settings = scene.take_over()
-        relay = scene.relay({**settings, "ack.mode": "delete"}).wait_ready()
-        scene.wait_seen(500)
-        load.stop()
-    scene.judge_all(UNCONFIRMED)
-    relay.stop()
-
-
-def test_the_relay_leaves_a_stopped_debeziums_slot_for_the_table(scene: SwitchScene) -> None:
-    """The services keep their rows, and mark mode does."""
-    with scene.load() as load:
-        scene.wait_seen(300)
-        scene.migrate()
-        scene.wait_seen(300)
         scene.debezium.end(scene.slot)
         settings = {**scene.take_over(), "ack.mode": "mark"}
         relay = scene.relay(settings).wait_ready()
         scene.wait_seen(300)
-        run(scene.postgres, scene.db, snippet("Leaving the slot for the table", "sql"))
+        run(scene.postgres, scene.db, settle)
         relay.stop()
         before = scene.oracle.duplicates()
-        scene.sql("SELECT pg_drop_replication_slot(%s)", scene.slot)
-        scene.sql("UPDATE outbox_lease SET slot = NULL")
+        run(scene.postgres, scene.db, forget.replace("'debezium'", f"'{scene.slot}'"))
         del settings["source.slot"]
         scene.relay(settings).wait_ready()
         scene.wait_seen(300)
@@ -154,3 +136,20 @@ def test_the_relay_leaves_a_stopped_debeziums_slot_for_the_table(scene: SwitchSc
     scene.ack_mode = "mark"
     scene.judge(UNCONFIRMED)
     assert scene.oracle.duplicates() == before
+
+
+def test_a_debezium_that_was_killed_is_followed_on_its_slot(scene: SwitchScene) -> None:
+    """With its publication. Half of the rows are gone when their transactions have committed: the
+    relay stays on the slot."""
+    own = {"source_publication": f"{scene.slot}_publication"}
+    with scene.deleting_load() as load:
+        scene.wait_seen(300)
+        scene.migrate(**own)
+        scene.wait_seen(300)
+        scene.debezium.kill()
+        settings = scene.take_over(**own)
+        relay = scene.relay({**settings, "ack.mode": "delete"}).wait_ready()
+        scene.wait_seen(500)
+        load.stop()
+    scene.judge_all(UNCONFIRMED)
+    relay.stop()
