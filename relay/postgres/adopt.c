@@ -41,6 +41,7 @@ static bool yes(const PGresult *res, int row, int column)
 enum table_field {
     TABLE_SCHEMA,
     TABLE_NAME,
+    TABLE_IDENT,
     TABLE_QUOTED,
     TABLE_KIND,
     TABLE_VERSIONS, /* of its own, quoted; null: there is none */
@@ -55,7 +56,7 @@ static int look_at_table(struct looks *l, const struct adopt_request *r, struct 
                          struct err *err)
 {
     static const char sql[] =
-        "SELECT pg_catalog.quote_ident(n.nspname), c.relname,"
+        "SELECT pg_catalog.quote_ident(n.nspname), c.relname, pg_catalog.quote_ident(c.relname),"
         " pg_catalog.format('%I.%I', n.nspname, c.relname), c.relkind,"
         " (SELECT v.oid::pg_catalog.regclass FROM pg_catalog.pg_class v WHERE v.relnamespace = "
         "n.oid"
@@ -80,6 +81,7 @@ static int look_at_table(struct looks *l, const struct adopt_request *r, struct 
         return err_set(err, ERR_CONFIG, "there is no table \"%s\": set source.table", r->table);
     ret->schema = PQgetvalue(l->table, 0, TABLE_SCHEMA);
     ret->name = PQgetvalue(l->table, 0, TABLE_NAME);
+    ret->ident = PQgetvalue(l->table, 0, TABLE_IDENT);
     ret->quoted = PQgetvalue(l->table, 0, TABLE_QUOTED);
     ret->decodes = yes(l->table, 0, TABLE_DECODES);
     ret->publication = yes(l->table, 0, TABLE_PUBLICATION);

@@ -34,6 +34,7 @@ struct adopt_column {
 struct adopt_table {
     const char *schema; /* quoted where it has to be */
     const char *name;   /* as it is */
+    const char *ident;  /* quoted where it has to be */
     const char *quoted; /* the same, quoted where it has to be, with the schema */
     struct adopt_column *columns;
     size_t ncolumns;

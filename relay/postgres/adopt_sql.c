@@ -63,7 +63,7 @@ static bool goes_on(char c)
 
 /* Each identifier outbox and outbox_x in the text becomes the table's; outbox_relay is a name of
  * the relay itself, and $outbox$ only quotes. */
-static void renamed(struct buf *sql, const char *text, size_t len, const char *name)
+static void renamed(struct buf *sql, const char *text, size_t len, const struct adopt_table *table)
 {
     static const char ours[] = "outbox";
     static const char kept[] = "_relay";
@@ -83,7 +83,10 @@ static void renamed(struct buf *sql, const char *text, size_t len, const char *n
             size_t more = (size_t)(stop - rest);
 
             memcpy(suffix, rest, more < sizeof suffix ? more : sizeof suffix - 1);
-            identifier(sql, name, suffix, false);
+            if (more > 0)
+                identifier(sql, table->name, suffix, false);
+            else
+                buf_printf(sql, "%s", table->ident);
             p = stop;
         } else {
             buf_append(sql, p++, 1);
@@ -104,8 +107,8 @@ static const char *after(const char *at, const char *what)
 }
 
 /* Version 1, where `alter` stands in for the making of the table. */
-static int first_version(struct buf *sql, const char *text, const char *name, struct buf *alter,
-                         struct err *err)
+static int first_version(struct buf *sql, const char *text, const struct adopt_table *named,
+                         struct buf *alter, struct err *err)
 {
     const char *guard = after(text, "SET LOCAL lock_timeout = '5s';\n");
     const char *other = after(guard, "version.';\n    END IF;\n");
@@ -121,10 +124,10 @@ static int first_version(struct buf *sql, const char *text, const char *name, st
     if (alteration == NULL)
         return err_set(err, ERR_NOMEM, "out of memory");
     buf_printf(sql, "\nBEGIN;\n\nSET LOCAL lock_timeout = '1s';\n");
-    renamed(sql, guard, (size_t)(other - guard), name);
-    renamed(sql, other_end, (size_t)(table - other_end), name);
+    renamed(sql, guard, (size_t)(other - guard), named);
+    renamed(sql, other_end, (size_t)(table - other_end), named);
     buf_printf(sql, "%s", alteration);
-    renamed(sql, table_end, strlen(table_end), name);
+    renamed(sql, table_end, strlen(table_end), named);
     return 0;
 }
 
@@ -233,7 +236,7 @@ static void alteration(struct buf *sql, const struct adopt_table *table,
     if (buf_cstr(&text) == NULL)
         sql->failed = true;
     else
-        renamed(sql, buf_cstr(&text), text.len, table->name);
+        renamed(sql, buf_cstr(&text), text.len, table);
     buf_free(&text);
 }
 
@@ -242,13 +245,36 @@ static void alteration(struct buf *sql, const struct adopt_table *table,
 static void fill_backlog(struct buf *sql, const struct adopt_table *table,
                          const struct adopt_plan *plan)
 {
-    buf_printf(sql, "\n-- What waits gets its ids and headers.\nUPDATE %s SET ", table->quoted);
+    struct buf condition = {0};
+    const char *unfilled;
+
+    column(&condition, plan, COLUMN_ID);
+    buf_printf(&condition, " = " NIL_UUID);
+    unfilled = buf_cstr(&condition);
+    if (unfilled == NULL) {
+        buf_free(&condition);
+        sql->failed = true;
+        return;
+    }
+    buf_printf(
+        sql,
+        "\n-- What waits gets its ids and headers, beside a goharvest that runs: never waiting "
+        "for a row\n-- that it holds, and never holding many.\n"
+        "DO $outbox$\nBEGIN\n    LOOP\n        UPDATE %s SET ",
+        table->quoted);
     column(sql, plan, COLUMN_ID);
-    buf_printf(sql, " = gen_random_uuid(), ");
+    buf_printf(sql, " = gen_random_uuid(),\n            ");
     column(sql, plan, COLUMN_HEADERS);
-    buf_printf(sql, " = json_object(kafka_header_keys, kafka_header_values)\n    WHERE ");
-    column(sql, plan, COLUMN_ID);
-    buf_printf(sql, " = " NIL_UUID ";\n");
+    buf_printf(sql,
+               " = json_object(kafka_header_keys, kafka_header_values)\n"
+               "            WHERE id IN (SELECT id FROM %s WHERE %s\n"
+               "                LIMIT 1000 FOR UPDATE SKIP LOCKED);\n"
+               "        IF NOT FOUND THEN\n            PERFORM pg_sleep(0.05);\n        END IF;\n"
+               "        COMMIT;\n"
+               "        EXIT WHEN NOT EXISTS (SELECT FROM %s WHERE %s);\n"
+               "    END LOOP;\nEND\n$outbox$;\n",
+               table->quoted, unfilled, table->quoted, unfilled);
+    buf_free(&condition);
 }
 
 static void create_index(struct buf *sql, const struct adopt_table *table,
@@ -313,13 +339,13 @@ static void introduction(struct buf *sql, const struct adopt_table *table,
 {
     static const char *const shapes[] = {
         [ADOPT_OTHER] = "",
-        [ADOPT_DEBEZIUM] = ", the outbox table of Debezium",
-        [ADOPT_GOHARVEST] = ", the outbox table of goharvest",
+        [ADOPT_DEBEZIUM] = " of Debezium's shape",
+        [ADOPT_GOHARVEST] = " of goharvest's shape",
     };
 
     buf_printf(sql,
-               "-- Outbox Relay: table %s%s, is made one that the relay reads. The\n"
-               "-- inserts of its services stay as they are. To be run by its owner, with psql:\n"
+               "-- Outbox Relay: what makes table %s%s one that the relay reads.\n"
+               "-- The inserts of its services stay as they are. For psql, as the table's owner:\n"
                "--\n--     outbox-relay adopt | psql -X -v ON_ERROR_STOP=1 \"$DATABASE\"\n"
                "--\n"
                "-- Where the lock of the table is not had within 1 s nothing is done: run it "
@@ -335,8 +361,8 @@ static void introduction(struct buf *sql, const struct adopt_table *table,
 }
 
 /* A version's own text, without what it says of how to run it. */
-static int later_version(struct buf *sql, const char *text, int version, const char *name,
-                         struct err *err)
+static int later_version(struct buf *sql, const char *text, int version,
+                         const struct adopt_table *table, struct err *err)
 {
     const char *begin = strstr(text, "\nBEGIN;\n");
 
@@ -346,7 +372,7 @@ static int later_version(struct buf *sql, const char *text, int version, const c
                "\n-- Version %d of the schema "
                "-----------------------------------------------------------------------\n",
                version);
-    renamed(sql, begin, strlen(begin), name);
+    renamed(sql, begin, strlen(begin), table);
     return 0;
 }
 
@@ -358,11 +384,11 @@ static int versions(struct buf *sql, const struct adopt_table *table, const stru
 
     if (table->version == 0) {
         alteration(&alter, table, plan);
-        rc = first_version(sql, migrations[0], table->name, &alter, err);
+        rc = first_version(sql, migrations[0], table, &alter, err);
     }
     buf_free(&alter);
     for (int v = table->version > 1 ? table->version + 1 : 2; rc == 0 && v <= ADOPT_VERSIONS; v++)
-        rc = later_version(sql, migrations[v - 1], v, table->name, err);
+        rc = later_version(sql, migrations[v - 1], v, table, err);
     return rc;
 }
 

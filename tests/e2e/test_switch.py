@@ -5,21 +5,18 @@ schema/README.md."""
 from __future__ import annotations
 
 import pathlib
-import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.adopted import DEBEZIUM, migrate, run
+from support.adopted import DEBEZIUM, documented, migrate, run, shell
 from support.debezium import Debezium
 from support.kafka import Kafka
-from support.postgres import REPOSITORY, Postgres
+from support.postgres import Postgres
 from support.relay import command
 from support.scene import Scene
 from support.wait import wait_for
 from support.writer import Load
-
-README = (REPOSITORY / "schema" / "README.md").read_text()
 
 _PASSED = """
 SELECT s.confirmed_flush_lsn >= l.confirmed_lsn FROM outbox_lease l, pg_replication_slots s
@@ -32,12 +29,6 @@ _DROP = """
 SELECT CASE WHEN NOT active THEN pg_drop_replication_slot(slot_name) END
 FROM pg_replication_slots WHERE slot_name = %s
 """
-
-
-def snippets(title: str) -> list[str]:
-    """The SQL of schema/README.md under that title."""
-    section = README.split(f"# {title}\n")[1].split("\n#")[0]
-    return re.findall(r"^```sql\n(.*?)^```$", section, re.M | re.S)
 
 
 class DeletingLoad(Load):
@@ -68,15 +59,13 @@ class SwitchScene(Scene):
         options = {"aggregatetype": self.aggregatetype, "pause_s": 0.001}
         return DeletingLoad(lambda: self.postgres.connect(self.db), self.oracle, **options)
 
-    def migrate(self, **settings: Any) -> None:
-        """While all go on; until Debezium has come so far."""
-        migrate(self.postgres, self.db, **settings)
+    def wait_passed(self) -> None:
+        """Until Debezium has confirmed an event from after the migration."""
         wait_for(lambda: self.sql(_PASSED, self.slot)[0][0], "Debezium to pass the migration", 30)
 
-    def take_over(self, **settings: Any) -> dict[str, Any]:
-        """Debezium has ended: its slot's position is the relay's. The settings."""
+    def wait_free(self) -> None:
+        """Until the server knows that Debezium has ended."""
         wait_for(lambda: self.sql(_FREE, self.slot)[0][0] == 1, "the slot to be free", 30)
-        return migrate(self.postgres, self.db, "--slot", self.slot, **settings)
 
     def refused(self) -> str:
         done = command(
@@ -112,24 +101,30 @@ def scene(
 UNCONFIRMED = 2000
 
 
-def test_the_relay_leaves_a_stopped_debeziums_slot_for_the_table(scene: SwitchScene) -> None:
-    """The services keep their rows, and mark mode does."""
-    settle, forget = snippets("Leaving the slot for the table")
+def test_the_relay_leaves_a_stopped_debeziums_slot_for_the_table(
+    scene: SwitchScene, tmp_path: pathlib.Path
+) -> None:
+    """The services keep their rows, and mark mode does. In the words of schema/README.md."""
+    migration, take_over = documented("Coming from Debezium", "sh")
+    settle, forget = documented("Leaving the slot for the table", "sql")
     with scene.load() as load:
         scene.wait_seen(300)
         assert "not adopted yet" in scene.refused()
-        scene.migrate()
+        settings = shell(scene.postgres, scene.db, tmp_path, migration)
+        scene.wait_passed()
         assert "is being read by process" in scene.refused()
         scene.wait_seen(300)
         scene.debezium.end(scene.slot)
-        settings = {**scene.take_over(), "ack.mode": "mark"}
-        relay = scene.relay(settings).wait_ready()
+        scene.wait_free()
+        take_over = take_over.replace("--slot debezium", f"--slot {scene.slot}")
+        shell(scene.postgres, scene.db, tmp_path, take_over)
+        settings |= {"ack.mode": "mark"}
+        relay = scene.relay({**settings, "source.slot": scene.slot}).wait_ready()
         scene.wait_seen(300)
         run(scene.postgres, scene.db, settle)
         relay.stop()
         before = scene.oracle.duplicates()
         run(scene.postgres, scene.db, forget.replace("'debezium'", f"'{scene.slot}'"))
-        del settings["source.slot"]
         scene.relay(settings).wait_ready()
         scene.wait_seen(300)
         load.stop()
@@ -144,10 +139,12 @@ def test_a_debezium_that_was_killed_is_followed_on_its_slot(scene: SwitchScene) 
     own = {"source_publication": f"{scene.slot}_publication"}
     with scene.deleting_load() as load:
         scene.wait_seen(300)
-        scene.migrate(**own)
+        migrate(scene.postgres, scene.db, **own)
+        scene.wait_passed()
         scene.wait_seen(300)
         scene.debezium.kill()
-        settings = scene.take_over(**own)
+        scene.wait_free()
+        settings = migrate(scene.postgres, scene.db, "--slot", scene.slot, **own)
         relay = scene.relay({**settings, "ack.mode": "delete"}).wait_ready()
         scene.wait_seen(500)
         load.stop()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Producer
-from support.adopted import GOHARVEST, migrate
+from support.adopted import GOHARVEST, documented, shell
 from support.kafka import Kafka
 from support.oracle import Oracle
 from support.postgres import Postgres
@@ -112,7 +112,8 @@ def scene(postgres: Postgres, kafka: Kafka, tmp_path: pathlib.Path) -> Iterator[
     made.close()
 
 
-def test_goharvest_is_followed(scene: Scene) -> None:
+def test_goharvest_is_followed(scene: Scene, tmp_path: pathlib.Path) -> None:
+    (migration,) = documented("Coming from goharvest", "sh")
     load = GoharvestLoad(
         lambda: scene.postgres.connect(scene.db),
         scene.oracle,
@@ -122,7 +123,7 @@ def test_goharvest_is_followed(scene: Scene) -> None:
     with load:
         publisher = Publisher(scene)
         scene.wait_seen(300)
-        settings = migrate(scene.postgres, scene.db)
+        settings = shell(scene.postgres, scene.db, tmp_path, migration)
         scene.wait_seen(300)
         publisher.crash()
         scene.relay(settings).wait_ready()

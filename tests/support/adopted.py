@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
+import subprocess
 import tempfile
 from collections.abc import Mapping
 from typing import Any
 
-from support.postgres import Postgres
-from support.relay import command
+from support.postgres import REPOSITORY, Postgres
+from support.relay import binary, command, environment
 
 # As its documentation has it.
 DEBEZIUM = """
@@ -56,6 +58,33 @@ def run(postgres: Postgres, db: str, sql: str) -> None:
         file.write(sql)
         file.flush()
         postgres.psql(db, file=pathlib.Path(file.name))
+
+
+def documented(title: str, language: str) -> list[str]:
+    """The blocks of schema/README.md under that title."""
+    readme = (REPOSITORY / "schema" / "README.md").read_text()
+    section = readme.split(f"# {title}\n")[1].split("\n#")[0]
+    return re.findall(rf"^```{language}\n(.*?)^```$", section, re.M | re.S)
+
+
+def shell(postgres: Postgres, db: str, folder: pathlib.Path, text: str) -> dict[str, Any]:
+    """The commands as a reader would give them, in that folder; what relay.json has then."""
+    program = folder / "outbox-relay"
+    if not program.exists():
+        program.symlink_to(binary().resolve())
+    env = environment({"postgres.uri": postgres.uri(db)})
+    env |= {"DATABASE": postgres.uri(db), "PATH": f"{folder}:{postgres.bin}:{env['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", text],
+        cwd=folder,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return flat(json.loads((folder / "relay.json").read_text()))
 
 
 def flat(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

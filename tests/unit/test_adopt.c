@@ -29,6 +29,7 @@ static struct adopt_table table_of(struct adopt_column *columns, size_t n)
 {
     return (struct adopt_table){.schema = "app",
                                 .name = "events",
+                                .ident = "events",
                                 .quoted = "app.events",
                                 .columns = columns,
                                 .ncolumns = n,
@@ -209,7 +210,8 @@ static void test_goharvests_rows_are_a_backlog(void **state)
                                    "ADD COLUMN published_at timestamptz;\n",
                                    "ALTER COLUMN \"event_id\" SET DEFAULT gen_random_uuid()",
                                    "CREATE TRIGGER events_headers BEFORE INSERT ON events",
-                                   "UPDATE app.events SET \"event_id\" = gen_random_uuid()", NULL});
+                                   "UPDATE app.events SET \"event_id\" = gen_random_uuid()",
+                                   "FOR UPDATE SKIP LOCKED", NULL});
     free(sql);
 }
 
