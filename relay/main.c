@@ -66,6 +66,9 @@ int main(int argc, char **argv)
     case COMMAND_DEAD:
         exit_code = cli_dead(&cli);
         break;
+    case COMMAND_SCHEMA:
+        exit_code = cli_schema_print(&cli);
+        break;
     case COMMAND_ADOPT:
         exit_code = cli_adopt(&cli);
         break;

@@ -395,6 +395,7 @@ int relay_run(const struct config *config, struct log *log, relay_reload_fn relo
         log_summary(r);
     exit_code = r->exit_code;
     acknowledger_free(r->acknowledger);
+    retention_free(r->retainer);
     relay_failures_close(r);
     pipeline_free(r->pipeline);
     format_free(r->format);

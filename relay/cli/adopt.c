@@ -1,7 +1,7 @@
 /* `adopt`: an outbox that is there already becomes one that the relay reads. Prints what to run. */
 #include "postgres/adopt.h"
+#include "cli/adopt_sql.h"
 #include "cli/cli.h"
-#include "cli/migrations.h"
 #include "postgres/conn.h"
 
 #include <jansson.h>
@@ -90,10 +90,8 @@ int cli_adopt(const struct cli *c)
 
     for (enum column_kind k = 0; k < COLUMN_KINDS; k++)
         request.names[k] = c->config->column_names[k];
-    for (int i = 0; i < ADOPT_VERSIONS; i++)
-        request.migrations[i] = migration_up(i + 1);
     if (rc == 0)
-        rc = adopt(&request, &sql, &plan, &err);
+        rc = adopt(&request, adopt_sql, &sql, &plan, &err);
     if (rc == 0)
         rc = print(c, &plan, &sql, &err);
     buf_free(&sql);

@@ -185,7 +185,11 @@ void ledger_move(struct ledger *l, uint32_t slot, enum entry_state to)
 
 uint32_t ledger_room(const struct ledger *l)
 {
-    return l->max_events - ledger_events(l);
+    uint32_t ahead = l->lists[ENTRY_AHEAD].n;
+
+    if (ahead > 0 && ledger_makes_way(l))
+        ahead = 0;
+    return l->max_events - ledger_events(l) - ahead;
 }
 
 bool ledger_fits(const struct ledger *l, uint32_t bytes)

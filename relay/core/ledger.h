@@ -14,7 +14,8 @@
  *
  * DONE entries are remembered until no read is on its way that may still see their rows. AHEAD are
  * those of a log that alone has its rows (checkpoint.strict), until it is done up to them: a stream
- * that begins anew brings them again. They take no room: the oldest make way.
+ * that begins anew brings them again. So they take room, which bounds what a crash repeats; but
+ * where nothing else could go on, the oldest make way.
  */
 #ifndef OUTBOX_CORE_LEDGER_H
 #define OUTBOX_CORE_LEDGER_H

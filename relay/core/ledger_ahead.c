@@ -6,6 +6,16 @@ bool ledger_of_log(const struct ledger *l)
     return l->checkpoint != NULL && l->checkpoint->strict;
 }
 
+/* A transaction that is larger than the window could not end otherwise. */
+bool ledger_makes_way(const struct ledger *l)
+{
+    bool waits = false; /* for a report, an acknowledgement or a record */
+
+    for (int s = ENTRY_FREE + 1; s < ENTRY_STATES; s++)
+        waits = waits || (s != ENTRY_AHEAD && l->lists[s].n > 0);
+    return !waits || (l->checkpoint->open && l->checkpoint->first + 1 == l->checkpoint->next);
+}
+
 /* In the order of acknowledgement: what one that is not passed holds up is passed over next time.
  */
 static void forget_passed(struct ledger *l)

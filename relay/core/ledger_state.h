@@ -47,6 +47,8 @@ void ledger_move(struct ledger *l, uint32_t slot, enum entry_state to);
 /* Moves every entry of a state, or of one batch of it, on; returns how many. */
 uint32_t ledger_move_all(struct ledger *l, enum entry_state from, enum entry_state to,
                          const uint32_t *batch);
+/* Whether those AHEAD take no room. */
+bool ledger_makes_way(const struct ledger *l);
 /* Whether a log alone has the rows. */
 bool ledger_of_log(const struct ledger *l);
 /* Whether its content is awaited. */

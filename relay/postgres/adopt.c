@@ -41,7 +41,6 @@ static bool yes(const PGresult *res, int row, int column)
 enum table_field {
     TABLE_SCHEMA,
     TABLE_NAME,
-    TABLE_IDENT,
     TABLE_QUOTED,
     TABLE_KIND,
     TABLE_VERSIONS, /* of its own, quoted; null: there is none */
@@ -56,7 +55,7 @@ static int look_at_table(struct looks *l, const struct adopt_request *r, struct 
                          struct err *err)
 {
     static const char sql[] =
-        "SELECT pg_catalog.quote_ident(n.nspname), c.relname, pg_catalog.quote_ident(c.relname),"
+        "SELECT n.nspname, c.relname,"
         " pg_catalog.format('%I.%I', n.nspname, c.relname), c.relkind,"
         " (SELECT v.oid::pg_catalog.regclass FROM pg_catalog.pg_class v WHERE v.relnamespace = "
         "n.oid"
@@ -81,7 +80,6 @@ static int look_at_table(struct looks *l, const struct adopt_request *r, struct 
         return err_set(err, ERR_CONFIG, "there is no table \"%s\": set source.table", r->table);
     ret->schema = PQgetvalue(l->table, 0, TABLE_SCHEMA);
     ret->name = PQgetvalue(l->table, 0, TABLE_NAME);
-    ret->ident = PQgetvalue(l->table, 0, TABLE_IDENT);
     ret->quoted = PQgetvalue(l->table, 0, TABLE_QUOTED);
     ret->decodes = yes(l->table, 0, TABLE_DECODES);
     ret->publication = yes(l->table, 0, TABLE_PUBLICATION);
@@ -252,8 +250,8 @@ static int look_at_slot(struct looks *l, const struct adopt_table *table, const 
 
 /* ---- the command ---- */
 
-int adopt(const struct adopt_request *r, struct buf *sql, struct adopt_plan *ret_plan,
-          struct err *err)
+int adopt(const struct adopt_request *r, adopt_text_fn text, struct buf *sql,
+          struct adopt_plan *ret_plan, struct err *err)
 {
     const char *const keys[] = {"dbname", "fallback_application_name", "connect_timeout", NULL};
     const char *const values[] = {r->uri, "outbox-relay adopt", "10", NULL};
@@ -273,15 +271,12 @@ int adopt(const struct adopt_request *r, struct buf *sql, struct adopt_plan *ret
         rc = look_at_version(&looks, &table, err);
     if (rc == 0)
         rc = adopt_plan(ret_plan, &table, r, err);
-    if (rc == 0 && r->slot != NULL) {
+    if (rc == 0 && r->slot != NULL)
         rc = look_at_slot(&looks, &table, r->slot, err);
-        if (rc == 0)
-            adopt_slot_sql(sql, &table, r->slot);
-    } else if (rc == 0) {
+    else if (rc == 0)
         rc = look_at_indexes(&looks, &table, ret_plan, err);
-        if (rc == 0)
-            rc = adopt_sql(sql, &table, ret_plan, r, err);
-    }
+    if (rc == 0)
+        rc = text(sql, &table, ret_plan, r, err);
     free(table.columns);
     PQclear(looks.columns);
     PQclear(looks.table);

@@ -13,9 +13,6 @@
 
 #include <stdbool.h>
 
-#define ADOPT_NAME_SIZE 64 /* PostgreSQL's NAMEDATALEN */
-#define ADOPT_VERSIONS 3   /* of the schema, that an adopted table is brought to */
-
 enum adopt_shape {
     ADOPT_OTHER,
     ADOPT_DEBEZIUM,  /* id, aggregatetype, aggregateid, type, payload */
@@ -32,10 +29,9 @@ struct adopt_column {
 
 /* What the server says of a table; strings are borrowed from its answer. */
 struct adopt_table {
-    const char *schema; /* quoted where it has to be */
-    const char *name;   /* as it is */
-    const char *ident;  /* quoted where it has to be */
-    const char *quoted; /* the same, quoted where it has to be, with the schema */
+    const char *schema; /* as it is */
+    const char *name;
+    const char *quoted; /* both, quoted where it has to be */
     struct adopt_column *columns;
     size_t ncolumns;
     int version;      /* of the schema that is installed for it; 0: none */
@@ -53,7 +49,6 @@ struct adopt_request {
     const char *publication;                /* as source.publication */
     const char *slot;                       /* to go on where it stands; NULL: the migration */
     const char *names[COLUMN_KINDS];        /* as columns.*, with their defaults */
-    const char *migrations[ADOPT_VERSIONS]; /* the schema's own, up, as they are */
 };
 
 /* Where each of the relay's columns is: "" for none; adds: it is to be made. */
@@ -67,17 +62,14 @@ struct adopt_plan {
 int adopt_plan(struct adopt_plan *ret, const struct adopt_table *table,
                const struct adopt_request *request, struct err *err);
 
-/* The migration, for psql; only comments where nothing is missing. ERR_CONFIG: its name is too
- * long; ERR_INTERNAL: the schema's own text is not what is expected here. */
-int adopt_sql(struct buf *sql, const struct adopt_table *table, const struct adopt_plan *plan,
-              const struct adopt_request *request, struct err *err);
+/* Writes what is to be run, all borrowed. */
+typedef int (*adopt_text_fn)(struct buf *sql, const struct adopt_table *table,
+                             const struct adopt_plan *plan, const struct adopt_request *request,
+                             struct err *err);
 
-/* The statement after which the relay reads on where the slot stands. */
-void adopt_slot_sql(struct buf *sql, const struct adopt_table *table, const char *slot);
-
-/* Looks, and writes what is to be run. ERR_CONFIG (no such table or slot, ...), ERR_UNAVAILABLE
- * (the slot is being read), ERR_PERMISSION, ... */
-int adopt(const struct adopt_request *request, struct buf *sql, struct adopt_plan *ret_plan,
-          struct err *err);
+/* Looks at the table, and at the slot where one is named, and has it written. ERR_CONFIG (no such
+ * table or slot, ...), ERR_UNAVAILABLE (the slot is being read), ERR_PERMISSION, ... */
+int adopt(const struct adopt_request *request, adopt_text_fn text, struct buf *sql,
+          struct adopt_plan *ret_plan, struct err *err);
 
 #endif

@@ -32,6 +32,15 @@ static void free_names(struct names *n)
     free(n->rows);
 }
 
+/* By the guard of the outbox, of an event that is no better than it was. The guard names a column,
+ * which a CHECK does not, whose detail would be the row. */
+static bool is_refused(const PGresult *res)
+{
+    return pg_error_is(res, PG_CHECK_VIOLATION) &&
+           PQresultErrorField(res, PG_DIAG_COLUMN_NAME) != NULL &&
+           PQresultErrorField(res, PG_DIAG_MESSAGE_DETAIL) != NULL;
+}
+
 static int run(PGconn *conn, const char *sql, int n, const char *const *values, PGresult **ret,
                struct err *err)
 {
@@ -46,6 +55,10 @@ static int run(PGconn *conn, const char *sql, int n, const char *const *values, 
     }
     if (PQstatus(conn) == CONNECTION_BAD)
         rc = pg_error_of_conn(err, conn);
+    else if (is_refused(res))
+        rc = err_set(err, ERR_ROW, "%s. %s Nothing is retried: correct it, or retry the others",
+                     PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY),
+                     PQresultErrorField(res, PG_DIAG_MESSAGE_DETAIL));
     else
         rc = pg_error_of_result(err, res);
     PQclear(res);
@@ -182,6 +195,19 @@ static void retry_queues(struct buf *sql, const struct names *n)
     buf_printf(sql, " AND f.aggregatetype IS NOT NULL AND f.class <> 'behind' RETURNING f.*), ");
 }
 
+/* A table of another shape may have each id once, and where rows are marked it still has that of an
+ * event that died in a stream: it goes before the event comes again. */
+static void replaced(struct buf *sql, const struct names *n)
+{
+    const struct column_name *names = n->facts.columns->names;
+
+    buf_printf(sql,
+               "x AS (DELETE FROM %s e USING d WHERE e.%s = d.seq AND e.%s = d.id AND e.%s IS NOT"
+               " NULL RETURNING 1), ",
+               n->table, names[COLUMN_SEQ].quoted, names[COLUMN_ID].quoted,
+               names[COLUMN_PUBLISHED_AT].quoted);
+}
+
 /* A union cannot carry json, which has no equality; nothing here asks for one but its text. */
 static void retry_sql(struct buf *sql, const struct names *n)
 {
@@ -194,14 +220,17 @@ static void retry_sql(struct buf *sql, const struct names *n)
     where(sql, "routed_topic");
     buf_printf(sql, " AND (SELECT ");
     columns_lost(sql, &n->facts);
-    buf_printf(sql, " FROM (SELECT f.*) AS d) IS NULL RETURNING f.*), i AS (INSERT INTO %s ",
-               n->table);
+    buf_printf(sql, " FROM (SELECT f.*) AS d) IS NULL RETURNING f.*), ");
+    if (!n->facts.plain)
+        replaced(sql, n);
+    buf_printf(sql, "i AS (INSERT INTO %s ", n->table);
     columns_insert(sql, &n->facts);
     buf_printf(sql,
-               " FROM d ORDER BY seq)"
+               " FROM d%s ORDER BY seq)"
                " SELECT 'parked' AS state, parked_at AS since, id, topic, aggregateid AS key,"
                " class, error, seq FROM %s UNION ALL SELECT 'dead', died_at, id, routed_topic,"
                " aggregateid, class, error, seq FROM d ORDER BY 1 DESC, seq",
+               n->facts.plain ? "" : ", (SELECT pg_catalog.count(*) FROM x) AS x",
                n->queues ? "(SELECT * FROM k UNION ALL SELECT * FROM q) AS k" : "k");
 }
 

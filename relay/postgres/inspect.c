@@ -41,6 +41,7 @@ enum column {
     COL_NOTIFY,
     COL_SEARCH_PATH,
     COL_HIDDEN, /* the schema, quoted, that has the table and may not be used */
+    COL_FORMER, /* the partition that was the table itself */
     COL_COUNT,
 };
 
@@ -111,7 +112,10 @@ const char *pg_inspect_sql(void)
            "    ELSE h.nspname = CURRENT_USER OR pg_catalog.quote_ident(h.nspname) = ANY("
            "     pg_catalog.regexp_split_to_array("
            "      pg_catalog.current_setting('search_path'), ' *, *')) END"
-           "  LIMIT 1)"
+           "  LIMIT 1),"
+           " (SELECT b.oid FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_class b"
+           "  ON b.oid = h.inhrelid"
+           "  WHERE h.inhparent = c.oid AND b.relname = c.relname || '_before')"
            " FROM (SELECT $1::text AS raw, pg_catalog.parse_ident($1) AS name OFFSET 0) i"
            " CROSS JOIN LATERAL (SELECT CASE WHEN pg_catalog.cardinality(i.name) = 1 OR"
            "  (SELECT pg_catalog.has_schema_privilege(u.oid, 'USAGE')"
@@ -322,7 +326,11 @@ static void fill(struct pg_facts *f, const PGresult *res)
     f->buries = yes(res, COL_DEAD_RIGHTS);
     (void)snprintf(f->database, sizeof f->database, "%s", value(res, COL_DATABASE));
     (void)snprintf(f->user, sizeof f->user, "%s", value(res, COL_USER));
+    (void)snprintf(f->schema, sizeof f->schema, "%s", value(res, COL_SCHEMA));
+    (void)snprintf(f->name, sizeof f->name, "%s", value(res, COL_NAME));
     f->oid = (uint32_t)strtoul(value(res, COL_OID), NULL, 10);
+    f->former =
+        value(res, COL_FORMER) == NULL ? 0 : (uint32_t)strtoul(value(res, COL_FORMER), NULL, 10);
     (void)snprintf(f->channel, sizeof f->channel, "outbox_relay_%" PRIu32, f->oid);
     f->lock_key = (int64_t)PG_WAKEUP_CLASS << 32 | f->oid;
     f->server_version = (int)strtol(value(res, COL_VERSION), NULL, 10);

@@ -30,11 +30,14 @@ struct pg_facts {
     char lease[200];
     char parked[200]; /* "" : there is none */
     char dead[200];
-    bool queues;      /* parked has room for the events themselves */
-    bool buries;      /* dead events may be counted there */
+    bool queues;     /* parked has room for the events themselves */
+    bool buries;     /* dead events may be counted there */
+    char schema[64]; /* of the table, as they are */
+    char name[64];
     char channel[32]; /* NOTIFY */
     int64_t lock_key; /* wake-up */
     uint32_t oid;
+    uint32_t former; /* the oid that it had before it was partitioned; 0: it was not, or long ago */
     int server_version;
     struct pg_identity identity;
     /* Prepared transactions are possible and the database does not say that writers may notify: the

@@ -357,6 +357,7 @@ void wal_source_start(struct wal_source *w)
     w->told_at = 0;
     pgoutput_reset(w->pgoutput);
     pgoutput_set_table(w->pgoutput, w->facts->oid);
+    pgoutput_set_name(w->pgoutput, w->facts->schema, w->facts->name);
     pg_conn_copy(w->conn, buf_cstr(&sql), on_message, stream_ended, w);
     (void)uv_timer_start(&w->timer, on_timer, feedback_ms, feedback_ms);
     buf_free(&sql);

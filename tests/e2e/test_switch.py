@@ -106,11 +106,16 @@ def test_the_relay_leaves_a_stopped_debeziums_slot_for_the_table(
 ) -> None:
     """The services keep their rows, and mark mode does. In the words of schema/README.md."""
     migration, take_over = documented("Coming from Debezium", "sh")
+    (rights,) = documented("Coming from Debezium", "sql")
     settle, forget = documented("Leaving the slot for the table", "sql")
     with scene.load() as load:
         scene.wait_seen(300)
         assert "not adopted yet" in scene.refused()
         settings = shell(scene.postgres, scene.db, tmp_path, migration)
+        scene.sql("DO $$ BEGIN CREATE ROLE relay LOGIN; EXCEPTION WHEN duplicate_object THEN END $$")
+        scene.sql("ALTER ROLE relay LOGIN")
+        run(scene.postgres, scene.db, rights)
+        settings |= {"postgres.uri": scene.postgres.uri(scene.db, user="relay")}
         scene.wait_passed()
         assert "is being read by process" in scene.refused()
         scene.wait_seen(300)

@@ -152,6 +152,18 @@ def test_a_table_may_be_named_by_a_keyword_in_a_schema(postgres: Postgres) -> No
     assert rows(postgres, db, "SELECT to_regclass('app.order_parked') IS NOT NULL") == [(True,)]
 
 
+def test_later_versions_of_the_schema_go_on_top(postgres: Postgres) -> None:
+    """All columns are there, under the schema's own names."""
+    db = a_database(postgres)
+    migrate(postgres, db)
+    later = command("schema", "print", "--from", str(VERSIONS))
+    assert later.returncode == 0, later.stderr
+    run(postgres, db, later.stdout)
+    rows(postgres, db, _INSERT)
+    rows(postgres, db, "SELECT outbox_emit('order', '1', 'Placed', '{}'::jsonb)")
+    assert rows(postgres, db, "SELECT count(*) FROM outbox WHERE published_at IS NULL") == [(2,)]
+
+
 def test_a_second_run_finds_nothing_missing(postgres: Postgres) -> None:
     db = a_database(postgres, name="events")
     migrate(postgres, db, source_table="events")

@@ -1,10 +1,15 @@
-#include "postgres/adopt.h"
+#include "cli/adopt_sql.h"
+
+#include "cli/schema_text.h"
 
 #include <ctype.h>
-#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #define NIL_UUID "'00000000-0000-0000-0000-000000000000'"
+
+/* That an adopted table is brought to; later ones are for tables with the schema's own names. */
+static const int versions_max = 3;
 
 /* The longest of the names that are derived from the table's. */
 static const size_t suffix_max = sizeof "_unpublished_seq" - 1;
@@ -50,84 +55,66 @@ static void column(struct buf *sql, const struct adopt_plan *plan, enum column_k
 /* A relation beside the table, with its schema. */
 static void beside(struct buf *sql, const struct adopt_table *table, const char *suffix)
 {
-    buf_printf(sql, "%s.", table->schema);
+    identifier(sql, table->schema, "", true);
+    buf_printf(sql, ".");
     identifier(sql, table->name, suffix, false);
 }
 
 /* ---- the schema's own text ---- */
-
-static bool goes_on(char c)
-{
-    return isalnum((unsigned char)c) || c == '_';
-}
-
-/* Each identifier outbox and outbox_x in the text becomes the table's; outbox_relay is a name of
- * the relay itself, and $outbox$ only quotes. */
-static void renamed(struct buf *sql, const char *text, size_t len, const struct adopt_table *table)
-{
-    static const char ours[] = "outbox";
-    static const char kept[] = "_relay";
-    const size_t n = sizeof ours - 1;
-    const char *end = text + len;
-
-    for (const char *p = text; p < end;) {
-        bool begins = (size_t)(end - p) >= n && memcmp(p, ours, n) == 0 &&
-                      (p == text || (!goes_on(p[-1]) && p[-1] != '$'));
-        const char *rest = p + n;
-        const char *stop = rest;
-
-        while (begins && stop < end && goes_on(*stop))
-            stop++;
-        if (begins && (stop == rest || *rest == '_') && strncmp(rest, kept, sizeof kept - 1) != 0) {
-            char suffix[ADOPT_NAME_SIZE] = "";
-            size_t more = (size_t)(stop - rest);
-
-            memcpy(suffix, rest, more < sizeof suffix ? more : sizeof suffix - 1);
-            if (more > 0)
-                identifier(sql, table->name, suffix, false);
-            else
-                buf_printf(sql, "%s", table->ident);
-            p = stop;
-        } else {
-            buf_append(sql, p++, 1);
-        }
-    }
-}
 
 static int changed(int version, struct err *err)
 {
     return err_set(err, ERR_INTERNAL, "adopt: version %d of the schema has another shape", version);
 }
 
-static const char *after(const char *at, const char *what)
+/* What stands behind it; data NULL: it is not there, or text.data was NULL. */
+static struct slice behind(struct slice text, const char *what)
 {
-    const char *found = at == NULL ? NULL : strstr(at, what);
+    size_t len = strlen(what);
+    const unsigned char *found = text.data == NULL ? NULL : memmem(text.data, text.len, what, len);
 
-    return found == NULL ? NULL : found + strlen(what);
+    if (found == NULL)
+        return (struct slice){NULL, 0};
+    found += len;
+    return (struct slice){found, text.len - (size_t)(found - text.data)};
+}
+
+static void append_until(struct buf *b, struct slice from, const unsigned char *end)
+{
+    buf_append(b, from.data, (size_t)(end - from.data));
 }
 
 /* Version 1, where `alter` stands in for the making of the table. */
-static int first_version(struct buf *sql, const char *text, const struct adopt_table *named,
-                         struct buf *alter, struct err *err)
+static int first_version(struct buf *b, const struct buf *alter, struct err *err)
 {
-    const char *guard = after(text, "SET LOCAL lock_timeout = '5s';\n");
-    const char *other = after(guard, "version.';\n    END IF;\n");
-    const char *other_end = after(other, "END IF;\n");
-    const char *table = after(other_end, "\n-- The outbox --");
-    const char *table_end = after(table, "\n-- The lease --");
-    const char *alteration = buf_cstr(alter);
+    static const char lease[] = "\n-- The lease --";
+    struct slice guard = behind(schema_migrations[0].up, "SET LOCAL lock_timeout = '5s';\n");
+    struct slice other = behind(guard, "version.';\n    END IF;\n");
+    struct slice rest = behind(other, "another relation");
+    struct slice tables = behind(rest, "END IF;\n");
+    struct slice table = behind(tables, "\n-- The outbox --");
+    struct slice end = behind(table, lease);
 
-    if (table_end == NULL || strstr(other, "another relation") == NULL)
+    if (end.data == NULL)
         return changed(1, err);
-    table -= strlen("-- The outbox --");
-    table_end -= strlen("-- The lease --");
-    if (alteration == NULL)
-        return err_set(err, ERR_NOMEM, "out of memory");
-    buf_printf(sql, "\nBEGIN;\n\nSET LOCAL lock_timeout = '1s';\n");
-    renamed(sql, guard, (size_t)(other - guard), named);
-    renamed(sql, other_end, (size_t)(table - other_end), named);
-    buf_printf(sql, "%s", alteration);
-    renamed(sql, table_end, strlen(table_end), named);
+    buf_printf(b, "BEGIN;\n\nSET LOCAL lock_timeout = '1s';\n");
+    append_until(b, guard, other.data);
+    append_until(b, tables, table.data);
+    buf_append(b, alter->data, alter->len);
+    buf_append(b, end.data - (sizeof lease - 1), end.len + sizeof lease - 1);
+    return 0;
+}
+
+/* A version's own text, without what it says of how to run it. */
+static int later_version(struct buf *b, int version, struct err *err)
+{
+    static const char begins[] = "\nBEGIN;\n";
+    struct slice text = behind(schema_migrations[version - 1].up, begins);
+
+    if (text.data == NULL)
+        return changed(version, err);
+    buf_printf(b, "\n-- Version %d of the schema\n", version);
+    buf_append(b, text.data - (sizeof begins - 1), text.len + sizeof begins - 1);
     return 0;
 }
 
@@ -214,30 +201,18 @@ static void header_trigger(struct buf *sql, const struct adopt_plan *plan)
                     "    FOR EACH ROW EXECUTE FUNCTION outbox_headers();\n");
 }
 
-static void alteration(struct buf *sql, const struct adopt_table *table,
-                       const struct adopt_plan *plan)
+static void alteration(struct buf *text, const struct adopt_plan *plan)
 {
-    struct buf text = {0};
-
-    buf_printf(&text, "-- The outbox "
-                      "-----------------------------------------------------------------------"
-                      "---------------\n\n");
-    if (adds_any(plan)) {
-        buf_printf(&text, "-- Changes of the catalog alone: no row is read or written. From here "
-                          "to the COMMIT writers\n-- wait, for some milliseconds.\n");
-        if (plan->adds[COLUMN_PUBLISHED_AT] && plan->shape != ADOPT_GOHARVEST)
-            buf_printf(&text, "-- What is in the table now counts as published.\n");
-    }
-    add_columns(&text, plan);
-    set_defaults(&text, plan);
+    buf_printf(text, "\n\n");
+    if (adds_any(plan))
+        buf_printf(text, "-- Changes of the catalog alone: no row is read or written. From here "
+                         "to the COMMIT writers\n-- wait, for some milliseconds.\n");
+    if (plan->adds[COLUMN_PUBLISHED_AT] && plan->shape != ADOPT_GOHARVEST)
+        buf_printf(text, "-- What is in the table now counts as published.\n");
+    add_columns(text, plan);
+    set_defaults(text, plan);
     if (plan->shape == ADOPT_GOHARVEST && plan->adds[COLUMN_HEADERS])
-        header_trigger(&text, plan);
-    buf_printf(&text, "\n");
-    if (buf_cstr(&text) == NULL)
-        sql->failed = true;
-    else
-        renamed(sql, buf_cstr(&text), text.len, table);
-    buf_free(&text);
+        header_trigger(text, plan);
 }
 
 /* ---- behind the transaction ---- */
@@ -357,48 +332,42 @@ static void introduction(struct buf *sql, const struct adopt_table *table,
                    : plan->adds[k]           ? "is added: column "
                                              : "column ",
                    plan->names[k]);
-    buf_printf(sql, "\nSET search_path = %s;\n", table->schema);
-}
-
-/* A version's own text, without what it says of how to run it. */
-static int later_version(struct buf *sql, const char *text, int version,
-                         const struct adopt_table *table, struct err *err)
-{
-    const char *begin = strstr(text, "\nBEGIN;\n");
-
-    if (begin == NULL)
-        return changed(version, err);
-    buf_printf(sql,
-               "\n-- Version %d of the schema "
-               "-----------------------------------------------------------------------\n",
-               version);
-    renamed(sql, begin, strlen(begin), table);
-    return 0;
 }
 
 static int versions(struct buf *sql, const struct adopt_table *table, const struct adopt_plan *plan,
-                    const char *const *migrations, struct err *err)
+                    struct err *err)
 {
+    struct schema_place place = {0};
     struct buf alter = {0};
+    struct buf text = {0};
     int rc = 0;
 
+    (void)snprintf(place.schema, sizeof place.schema, "%s", table->schema);
+    (void)snprintf(place.table, sizeof place.table, "%s", table->name);
     if (table->version == 0) {
-        alteration(&alter, table, plan);
-        rc = first_version(sql, migrations[0], table, &alter, err);
+        alteration(&alter, plan);
+        rc = first_version(&text, &alter, err);
     }
+    for (int v = table->version > 1 ? table->version + 1 : 2; rc == 0 && v <= versions_max; v++)
+        rc = later_version(&text, v, err);
+    if (rc == 0 && text.len > 0) {
+        buf_printf(sql, "\n");
+        schema_body(sql, (struct slice){text.data, text.len}, &place, SCHEMA_TRANSACTION);
+    }
+    if (rc == 0 && (alter.failed || text.failed))
+        rc = err_set(err, ERR_NOMEM, "out of memory");
     buf_free(&alter);
-    for (int v = table->version > 1 ? table->version + 1 : 2; rc == 0 && v <= ADOPT_VERSIONS; v++)
-        rc = later_version(sql, migrations[v - 1], v, table, err);
+    buf_free(&text);
     return rc;
 }
 
 static int check(const struct adopt_table *table, const struct adopt_plan *plan, struct err *err)
 {
-    if (strlen(table->name) + suffix_max >= ADOPT_NAME_SIZE)
+    if (strlen(table->name) + suffix_max > SCHEMA_NAME_MAX)
         return err_set(err, ERR_CONFIG,
                        "table %s: a name of more than %zu bytes leaves no room for those of the "
                        "tables beside it",
-                       table->quoted, ADOPT_NAME_SIZE - 1 - suffix_max);
+                       table->quoted, SCHEMA_NAME_MAX - suffix_max);
     for (enum column_kind k = 0; k < COLUMN_KINDS; k++)
         if (table->version > 0 && plan->adds[k])
             return err_set(
@@ -409,8 +378,9 @@ static int check(const struct adopt_table *table, const struct adopt_plan *plan,
     return 0;
 }
 
-int adopt_sql(struct buf *sql, const struct adopt_table *table, const struct adopt_plan *plan,
-              const struct adopt_request *request, struct err *err)
+static int migration(struct buf *sql, const struct adopt_table *table,
+                     const struct adopt_plan *plan, const struct adopt_request *request,
+                     struct err *err)
 {
     size_t before;
     int rc = check(table, plan, err);
@@ -419,7 +389,7 @@ int adopt_sql(struct buf *sql, const struct adopt_table *table, const struct ado
         return rc;
     introduction(sql, table, plan);
     before = sql->len;
-    rc = versions(sql, table, plan, request->migrations, err);
+    rc = versions(sql, table, plan, err);
     if (rc != 0)
         return rc;
     if (plan->shape == ADOPT_GOHARVEST)
@@ -428,10 +398,10 @@ int adopt_sql(struct buf *sql, const struct adopt_table *table, const struct ado
     decoding(sql, table, request->publication);
     if (sql->len == before)
         buf_printf(sql, "\n-- Nothing is missing.\n");
-    return sql->failed ? err_set(err, ERR_NOMEM, "out of memory") : 0;
+    return 0;
 }
 
-void adopt_slot_sql(struct buf *sql, const struct adopt_table *table, const char *slot)
+static void take_over(struct buf *sql, const struct adopt_table *table, const char *slot)
 {
     buf_printf(sql,
                "-- Outbox Relay: reads on where slot %s stands. Whoever read it has to be gone for "
@@ -455,4 +425,13 @@ void adopt_slot_sql(struct buf *sql, const struct adopt_table *table, const char
         "            USING HINT = 'outbox-relay adopt --slot %s says which.';\n"
         "    END IF;\nEND\n$outbox$;\n",
         slot, slot, slot);
+}
+
+int adopt_sql(struct buf *sql, const struct adopt_table *table, const struct adopt_plan *plan,
+              const struct adopt_request *request, struct err *err)
+{
+    if (request->slot == NULL)
+        return migration(sql, table, plan, request, err);
+    take_over(sql, table, request->slot);
+    return 0;
 }
