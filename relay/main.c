@@ -66,6 +66,9 @@ int main(int argc, char **argv)
     case COMMAND_DEAD:
         exit_code = cli_dead(&cli);
         break;
+    case COMMAND_SCHEMA:
+        exit_code = cli_schema_print(&cli);
+        break;
     case COMMAND_CONFIG_PRINT:
         exit_code = cli_config_print(&cli);
         break;

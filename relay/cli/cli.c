@@ -17,24 +17,30 @@ struct words {
     bool help;
     bool version;
     bool all;            /* --all of dead */
-    const char *strange; /* the first flag that only dead has */
+    const char *dead;    /* the first flag that only dead has */
+    const char *schema;  /* or schema */
     const char *without; /* one of them that wants a value and has none */
     char **rest;         /* argv[0] and the settings; the strings are argv's */
     int nrest;
 };
 
-/* A flag that only dead has; true if it was one. *at moves on to its value. */
-static bool take_dead_flag(struct words *w, struct cli *ret, int argc, char *const *argv, int *at)
+/* A flag that only dead or schema has; true if it was one. *at moves on to its value. */
+static bool take_flag(struct words *w, struct cli *ret, int argc, char *const *argv, int *at)
 {
     struct dead_request *d = &ret->dead;
     const struct {
         const char *flag;
         const char **value;
-    } values[] = {{"--id", &d->filter.id},
-                  {"--key", &d->filter.key},
-                  {"--topic", &d->filter.topic},
-                  {"--error", &d->filter.error},
-                  {"--reason", &d->reason}};
+        const char **whose;
+    } values[] = {{"--id", &d->filter.id, &w->dead},
+                  {"--key", &d->filter.key, &w->dead},
+                  {"--topic", &d->filter.topic, &w->dead},
+                  {"--error", &d->filter.error, &w->dead},
+                  {"--reason", &d->reason, &w->dead},
+                  {"--format", &ret->schema.format, &w->schema},
+                  {"--from", &ret->schema.from, &w->schema},
+                  {"--to", &ret->schema.to, &w->schema},
+                  {"--directory", &ret->schema.directory, &w->schema}};
     const struct {
         const char *flag;
         bool *set;
@@ -46,7 +52,8 @@ static bool take_dead_flag(struct words *w, struct cli *ret, int argc, char *con
 
         if (strncmp(arg, values[i].flag, len) != 0 || (arg[len] != '\0' && arg[len] != '='))
             continue;
-        w->strange = w->strange != NULL ? w->strange : values[i].flag;
+        if (*values[i].whose == NULL)
+            *values[i].whose = values[i].flag;
         if (arg[len] == '=')
             *values[i].value = arg + len + 1;
         else if (*at + 1 < argc)
@@ -58,7 +65,7 @@ static bool take_dead_flag(struct words *w, struct cli *ret, int argc, char *con
     for (size_t i = 0; i < sizeof switches / sizeof *switches; i++) {
         if (strcmp(arg, switches[i].flag) != 0)
             continue;
-        w->strange = w->strange != NULL ? w->strange : switches[i].flag;
+        w->dead = w->dead != NULL ? w->dead : switches[i].flag;
         *switches[i].set = true;
         return true;
     }
@@ -80,7 +87,7 @@ static void sort_arguments(struct words *w, int argc, char *const *argv, struct 
             ret->json = true;
         } else if (strcmp(arg, "--fix") == 0) {
             ret->fix = true;
-        } else if (take_dead_flag(w, ret, argc, argv, &i)) {
+        } else if (take_flag(w, ret, argc, argv, &i)) {
             continue;
         } else if (strncmp(arg, "--", 2) == 0 && arg[2] != '\0') {
             w->rest[w->nrest++] = argv[i];
@@ -114,11 +121,11 @@ static int refuse_word(const char *word, const char *why, const char *near, stru
 static int find_command(const struct words *w, size_t at, enum command *ret, size_t *ret_used,
                         struct err *err)
 {
-    static const char *const names[] = {"run",    "check", "status",  "doctor",
-                                        "config", "dead",  "version", "help"};
-    static const enum command commands[] = {COMMAND_RUN,     COMMAND_CHECK,        COMMAND_STATUS,
-                                            COMMAND_DOCTOR,  COMMAND_CONFIG_PRINT, COMMAND_DEAD,
-                                            COMMAND_VERSION, COMMAND_HELP};
+    static const char *const names[] = {"run",  "check",  "status",  "doctor", "config",
+                                        "dead", "schema", "version", "help"};
+    static const enum command commands[] = {COMMAND_RUN,    COMMAND_CHECK,        COMMAND_STATUS,
+                                            COMMAND_DOCTOR, COMMAND_CONFIG_PRINT, COMMAND_DEAD,
+                                            COMMAND_SCHEMA, COMMAND_VERSION,      COMMAND_HELP};
     const size_t n = sizeof names / sizeof names[0];
     size_t i = 0;
 
@@ -177,7 +184,7 @@ static int choose_dead(struct cli *c, const struct words *w, size_t *ret_used, s
         *ret_used = 3;
     }
     if (w->without != NULL)
-        return err_set(err, ERR_USAGE, "flag %s: a value is missing", w->without);
+        return 0; /* check_flags says so */
     if (c->dead.filter.id != NULL && !is_uuid(c->dead.filter.id))
         return err_set(err, ERR_USAGE, "dead %s: an event's id is a uuid, as dead list shows it",
                        w->word[1]);
@@ -187,6 +194,35 @@ static int choose_dead(struct cli *c, const struct words *w, size_t *ret_used, s
                        w->word[1]);
     if (c->dead.verb == DEAD_DISCARD && (c->dead.reason == NULL || *c->dead.reason == '\0'))
         return err_set(err, ERR_USAGE, "dead discard: --reason is missing; it is kept");
+    return 0;
+}
+
+static int choose_schema(struct cli *c, const struct words *w, size_t *ret_used, struct err *err)
+{
+    static const char *const verbs[] = {"print", "check"};
+    size_t verb = 0;
+
+    if (w->n < 2)
+        return err_set(err, ERR_USAGE, "schema: a command is missing: print or check");
+    while (verb < 2 && strcmp(verbs[verb], w->word[1]) != 0)
+        verb++;
+    if (verb == 2)
+        return refuse_word(w->word[1], "is no command of schema", suggest(w->word[1], verbs, 2),
+                           err);
+    c->schema.check = verb == 1;
+    *ret_used = 2;
+    return 0;
+}
+
+/* Flags that are another command's, or have no value. */
+static int check_flags(const struct cli *c, const struct words *w, struct err *err)
+{
+    if (w->dead != NULL && c->command != COMMAND_DEAD)
+        return err_set(err, ERR_USAGE, "flag %s: goes with dead", w->dead);
+    if (w->schema != NULL && (c->command != COMMAND_SCHEMA || c->schema.check))
+        return err_set(err, ERR_USAGE, "flag %s: goes with schema print", w->schema);
+    if (w->without != NULL)
+        return err_set(err, ERR_USAGE, "flag %s: a value is missing", w->without);
     return 0;
 }
 
@@ -201,10 +237,12 @@ static int choose(struct cli *c, const struct words *w, struct err *err)
     c->help_for = COMMAND_HELP;
     if (c->command == COMMAND_DEAD && !w->help)
         rc = choose_dead(c, w, &used, err);
-    else if (c->command == COMMAND_DEAD)
+    else if (c->command == COMMAND_SCHEMA && !w->help)
+        rc = choose_schema(c, w, &used, err);
+    else if (c->command == COMMAND_DEAD || c->command == COMMAND_SCHEMA)
         used = w->n;
-    else if (w->strange != NULL && c->command != COMMAND_HELP)
-        rc = err_set(err, ERR_USAGE, "flag %s: goes with dead", w->strange);
+    if (rc == 0 && c->command != COMMAND_HELP && !w->help)
+        rc = check_flags(c, w, err);
     if (rc != 0)
         return rc;
     if (c->command == COMMAND_HELP && used < w->n)

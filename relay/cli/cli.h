@@ -15,8 +15,18 @@ enum command {
     COMMAND_DOCTOR,
     COMMAND_CONFIG_PRINT,
     COMMAND_DEAD,
+    COMMAND_SCHEMA,
     COMMAND_VERSION,
     COMMAND_HELP,
+};
+
+/* Of schema; strings are argv's, NULL where they are not given. */
+struct schema_request {
+    bool check;
+    const char *format;
+    const char *from;
+    const char *to;
+    const char *directory;
 };
 
 struct cli {
@@ -26,7 +36,8 @@ struct cli {
     bool json;    /* --json of status, doctor, check, config print, dead, version */
     bool fix;     /* --fix of check */
     struct dead_request dead; /* of dead, but for uri and table; strings are argv's */
-    struct config *config;    /* loaded for all but version and help; else NULL */
+    struct schema_request schema;
+    struct config *config; /* loaded for all but version and help; else NULL */
 };
 
 /* Parses the command line, environment and file. `--help` after a command becomes COMMAND_HELP,
@@ -43,6 +54,7 @@ int cli_status(const struct cli *c);
 int cli_check(const struct cli *c);
 int cli_doctor(const struct cli *c);
 int cli_dead(const struct cli *c);
+int cli_schema_print(const struct cli *c);
 
 /* What the settings say of Kafka, borrowed from config; the caller frees *ret_properties, which
  * *ret points to. ERR_NOMEM. */

@@ -14,6 +14,7 @@ static const char overview[] =
     "  doctor         say what holds events back, and the command that ends it\n"
     "  config print   show the effective settings and where each came from, secrets hidden\n"
     "  dead           list, show, retry or discard events that could not be published\n"
+    "  schema         print the outbox's migrations for a framework, or check a database's\n"
     "  version        show the version, and those of the libraries\n"
     "  help           this text; `outbox-relay COMMAND --help` tells more\n"
     "\n"
@@ -128,6 +129,27 @@ static const char dead_text[] =
     "Example:\n"
     "  outbox-relay dead retry --topic outbox.event.order --dry-run\n";
 
+static const char schema_text[] =
+    "Usage: outbox-relay schema print [--format FORMAT] [--from N] [--to N] [--directory DIR]\n"
+    "       outbox-relay schema check [--json] [--setting value ...]\n"
+    "\n"
+    "print writes the migrations from version N (0: nothing is installed) to another one (the "
+    "newest),\n"
+    "as one text, or with --directory as the files of that framework; with --from above --to it is "
+    "the\n"
+    "way back. It needs no database. source.table says in which schema, and under which name.\n"
+    "Formats: sql, flyway, liquibase, golang-migrate, goose, dbmate, node-pg-migrate, alembic, "
+    "django,\n"
+    "psql, extension.\n"
+    "\n"
+    "check compares what is installed with what this program knows: exit code 78 where it "
+    "differs.\n"
+    "\n"
+    "Examples:\n"
+    "  outbox-relay schema print | psql -X -v ON_ERROR_STOP=1 shop\n"
+    "  outbox-relay schema print --format flyway --from 0 --to 2 > V42__outbox.sql\n"
+    "  outbox-relay schema print --format goose --directory migrations --source-table app.events\n";
+
 static const char version_text[] =
     "Usage: outbox-relay version [--json]\n"
     "\n"
@@ -158,6 +180,9 @@ int cli_help(const struct cli *c)
         break;
     case COMMAND_DEAD:
         (void)fputs(dead_text, stdout);
+        break;
+    case COMMAND_SCHEMA:
+        (void)fputs(schema_text, stdout);
         break;
     case COMMAND_VERSION:
         (void)fputs(version_text, stdout);

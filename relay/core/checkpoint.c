@@ -23,8 +23,8 @@ void checkpoint_reset(struct checkpoint *c)
 {
     if (c->next == 0)
         c->next = 1;
-    c->first = c->next;
-    c->open = c->lost = false;
+    c->first = c->begun = c->next;
+    c->open = c->lost = c->stored = false;
     c->lsn = c->reached = 0;
 }
 
@@ -76,6 +76,11 @@ static void advance(struct checkpoint *c)
 bool checkpoint_has(const struct checkpoint *c, uint64_t tx)
 {
     return tx >= c->first && tx < c->next && at(c, tx)->rows > 0;
+}
+
+bool checkpoint_passed(const struct checkpoint *c, uint64_t tx)
+{
+    return c->stored && tx >= c->begun && tx < c->first;
 }
 
 uint64_t checkpoint_end_of(const struct checkpoint *c, uint64_t tx)

@@ -19,10 +19,12 @@ struct checkpoint {
     struct checkpoint_tx *ring;
     size_t cap;           /* a power of two */
     uint64_t first, next; /* numbers of the oldest in flight and of the one to come; from 1 */
+    uint64_t begun;       /* the number of this stream's first */
     bool open;            /* the newest has not ended */
     uint64_t lsn;         /* all before it is done; 0: nothing is known */
     uint64_t reached; /* the end of the newest that is done, whatever an idle server said since */
     bool strict;      /* the owner's: nothing else brings a row again */
+    bool stored;      /* a position is: the next stream begins where this one has got to */
     bool lost;        /* strict, and a row left without being done: it stands until a reset */
 };
 
@@ -40,6 +42,8 @@ void checkpoint_leave(struct checkpoint *c, uint64_t tx);
 void checkpoint_lose(struct checkpoint *c, uint64_t tx);
 /* Whether tx is one of this stream's, with rows that are not done. */
 bool checkpoint_has(const struct checkpoint *c, uint64_t tx);
+/* Whether tx is one of this stream's that the next one will not bring again. */
+bool checkpoint_passed(const struct checkpoint *c, uint64_t tx);
 /* Where it ended; 0: it has not, or is not one of these. */
 uint64_t checkpoint_end_of(const struct checkpoint *c, uint64_t tx);
 /* Whether all transactions that have ended before lsn are done. */

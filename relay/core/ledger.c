@@ -17,7 +17,8 @@ static const bool allowed[ENTRY_STATES][ENTRY_STATES] = {
     [ENTRY_ACKING][ENTRY_FREE] = true,      [ENTRY_DONE][ENTRY_FREE] = true,
     [ENTRY_DISOWNED][ENTRY_FREE] = true,    [ENTRY_SENT][ENTRY_FAILED] = true,
     [ENTRY_FAILED][ENTRY_DONE] = true,      [ENTRY_FAILED][ENTRY_FREE] = true,
-    [ENTRY_FAILED][ENTRY_DELIVERED] = true,
+    [ENTRY_FAILED][ENTRY_DELIVERED] = true, [ENTRY_DONE][ENTRY_AHEAD] = true,
+    [ENTRY_AHEAD][ENTRY_FREE] = true,       [ENTRY_AHEAD][ENTRY_DELIVERED] = true,
 };
 
 static uint32_t bucket_of(const struct ledger *l, int64_t seq)
@@ -184,7 +185,11 @@ void ledger_move(struct ledger *l, uint32_t slot, enum entry_state to)
 
 uint32_t ledger_room(const struct ledger *l)
 {
-    return l->max_events - ledger_events(l);
+    uint32_t ahead = l->lists[ENTRY_AHEAD].n;
+
+    if (ahead > 0 && ledger_makes_way(l))
+        ahead = 0;
+    return l->max_events - ledger_events(l) - ahead;
 }
 
 bool ledger_fits(const struct ledger *l, uint32_t bytes)
@@ -208,8 +213,10 @@ bool ledger_replace(struct ledger *l, int64_t seq)
 
     if (slot == NIL)
         return true;
-    if (l->entries[slot].state == ENTRY_ACKING || l->entries[slot].state == ENTRY_FAILED)
+    if (l->entries[slot].state == ENTRY_ACKING || l->entries[slot].state == ENTRY_FAILED ||
+        (ledger_of_log(l) && l->entries[slot].state != ENTRY_AHEAD))
         return false;
+    l->made_way += l->entries[slot].state == ENTRY_AHEAD;
     ledger_move(l, slot, l->entries[slot].state == ENTRY_SENT ? ENTRY_DISOWNED : ENTRY_FREE);
     return true;
 }
@@ -219,24 +226,43 @@ int ledger_enter(struct ledger *l, int64_t seq, struct err *err)
     uint32_t slot = ledger_find(l, seq);
     struct entry *e = slot == NIL ? NULL : &l->entries[slot];
 
-    if (e == NULL || !pending(e->state) || checkpoint_has(l->checkpoint, e->item.tx))
+    bool ahead = e != NULL && e->state == ENTRY_AHEAD;
+    int rc;
+
+    if (e == NULL || (!ahead && !pending(e->state)) ||
+        (!ahead && checkpoint_has(l->checkpoint, e->item.tx)))
         return 0;
-    return checkpoint_enter(l->checkpoint, &e->item.tx, err);
+    rc = checkpoint_enter(l->checkpoint, &e->item.tx, err);
+    /* A server that has crashed may have forgotten the acknowledgement, or somebody has put the row
+     * back. */
+    if (rc == 0 && ahead)
+        ledger_move(l, slot, ENTRY_DELIVERED);
+    return rc;
+}
+
+static uint32_t take_slot(struct ledger *l)
+{
+    uint32_t slot;
+
+    if (l->free_head == NIL && l->used < l->max_events)
+        return l->used++;
+    if (l->free_head == NIL) {
+        l->made_way++;
+        ledger_move(l, l->lists[ENTRY_AHEAD].head, ENTRY_FREE);
+    }
+    slot = l->free_head;
+    l->free_head = l->entries[slot].next;
+    return slot;
 }
 
 uint64_t ledger_admit(struct ledger *l, uint16_t epoch, const struct ledger_item *item)
 {
-    uint32_t slot = l->free_head;
-    struct entry *e;
+    uint32_t slot = take_slot(l);
+    struct entry *e = &l->entries[slot];
 
-    if (slot != NIL)
-        l->free_head = l->entries[slot].next;
-    else
-        slot = l->used++;
-    e = &l->entries[slot];
     e->item = *item;
     /* A log brings rows of before a TRUNCATE that restarted the sequence, after it. */
-    e->strict = item->queued || (l->checkpoint != NULL && l->checkpoint->strict);
+    e->strict = item->queued || ledger_of_log(l);
     l->count = (l->count + 1) & ((1U << COUNT_BITS) - 1);
     e->tag = (uint64_t)epoch << (SLOT_BITS + COUNT_BITS) | (uint64_t)l->count << SLOT_BITS | slot;
     ledger_move(l, slot, ENTRY_SENT);
@@ -349,8 +375,7 @@ bool ledger_take(struct ledger *l, uint32_t number, uint32_t max, struct ledger_
     return true;
 }
 
-/* Moves every entry of a state, or of one batch of it, on. */
-static uint32_t move_all(struct ledger *l, enum entry_state from, enum entry_state to,
+uint32_t ledger_move_all(struct ledger *l, enum entry_state from, enum entry_state to,
                          const uint32_t *batch)
 {
     uint32_t slot = l->lists[from].head;
@@ -372,7 +397,13 @@ static uint32_t move_all(struct ledger *l, enum entry_state from, enum entry_sta
 
 uint32_t ledger_acked(struct ledger *l, uint32_t number, bool remember)
 {
-    return move_all(l, ENTRY_ACKING, remember ? ENTRY_DONE : ENTRY_FREE, &number);
+    bool log = ledger_of_log(l);
+    uint32_t n =
+        ledger_move_all(l, ENTRY_ACKING, remember || log ? ENTRY_DONE : ENTRY_FREE, &number);
+
+    if (log && !remember)
+        ledger_forget_done(l);
+    return n;
 }
 
 uint32_t ledger_acked_seen(struct ledger *l, uint32_t number, bool remember,
@@ -396,19 +427,14 @@ uint32_t ledger_acked_seen(struct ledger *l, uint32_t number, bool remember,
 
 void ledger_unack(struct ledger *l, uint32_t number)
 {
-    (void)move_all(l, ENTRY_ACKING, ENTRY_DELIVERED, &number);
-}
-
-void ledger_forget_done(struct ledger *l)
-{
-    (void)move_all(l, ENTRY_DONE, ENTRY_FREE, NULL);
+    (void)ledger_move_all(l, ENTRY_ACKING, ENTRY_DELIVERED, &number);
 }
 
 void ledger_ack_lost(struct ledger *l)
 {
     static const enum entry_state held[] = {ENTRY_SENT, ENTRY_DELIVERED};
 
-    (void)move_all(l, ENTRY_ACKING, ENTRY_DELIVERED, NULL);
+    (void)ledger_move_all(l, ENTRY_ACKING, ENTRY_DELIVERED, NULL);
     for (size_t i = 0; i < sizeof held / sizeof *held; i++)
         for (uint32_t s = l->lists[held[i]].head; s != NIL; s = l->entries[s].next)
             l->entries[s].strict = true;
@@ -416,17 +442,18 @@ void ledger_ack_lost(struct ledger *l)
 
 uint32_t ledger_forget_sent(struct ledger *l)
 {
-    (void)move_all(l, ENTRY_DISOWNED, ENTRY_FREE, NULL);
-    return move_all(l, ENTRY_SENT, ENTRY_FREE, NULL);
+    (void)ledger_move_all(l, ENTRY_DISOWNED, ENTRY_FREE, NULL);
+    return ledger_move_all(l, ENTRY_SENT, ENTRY_FREE, NULL);
 }
 
 void ledger_disown(struct ledger *l)
 {
-    (void)move_all(l, ENTRY_SENT, ENTRY_DISOWNED, NULL);
-    (void)move_all(l, ENTRY_ACKING, ENTRY_DELIVERED, NULL);
-    (void)move_all(l, ENTRY_DELIVERED, ENTRY_FREE, NULL);
-    (void)move_all(l, ENTRY_FAILED, ENTRY_FREE, NULL);
-    (void)move_all(l, ENTRY_DONE, ENTRY_FREE, NULL);
+    (void)ledger_move_all(l, ENTRY_SENT, ENTRY_DISOWNED, NULL);
+    (void)ledger_move_all(l, ENTRY_ACKING, ENTRY_DELIVERED, NULL);
+    (void)ledger_move_all(l, ENTRY_DELIVERED, ENTRY_FREE, NULL);
+    (void)ledger_move_all(l, ENTRY_FAILED, ENTRY_FREE, NULL);
+    (void)ledger_move_all(l, ENTRY_DONE, ENTRY_FREE, NULL);
+    (void)ledger_move_all(l, ENTRY_AHEAD, ENTRY_FREE, NULL);
 }
 
 uint32_t ledger_count(const struct ledger *l, enum entry_state state)
@@ -439,7 +466,7 @@ uint32_t ledger_events(const struct ledger *l)
     uint32_t n = 0;
 
     for (int s = ENTRY_FREE + 1; s < ENTRY_STATES; s++)
-        n += l->lists[s].n;
+        n += s == ENTRY_AHEAD ? 0 : l->lists[s].n;
     return n;
 }
 

@@ -3,14 +3,19 @@
  * is epoch + count + slot, never a pointer: a late report of an older epoch, or of a slot that was
  * used again, finds nothing. One function (ledger_move) changes an entry's state.
  *
- *   SENT -> DELIVERED -> ACKING -> DONE -> (free)
- *     |         ^__________|  the acknowledgement's connection was lost
+ *   SENT -> DELIVERED -> ACKING -> DONE -> AHEAD -> (free)
+ *     |         ^__________|              |
+ *     |         |     the connection of its acknowledgement was lost
+ *     |         `- it has come once more -'
  *     |-> (free)    its topic's or cluster's fault, or its producer is gone: the row is read again
  *     |-> DISOWNED  its row is no longer ours; only the report is awaited
  *     `-> FAILED    its own fault, or behind such a one, until that is recorded; then DONE, or
  *                   DELIVERED where the record has all of it and its row is to be acknowledged
  *
- * DONE entries are remembered until no read is on its way that may still see their rows.
+ * DONE entries are remembered until no read is on its way that may still see their rows. AHEAD are
+ * those of a log that alone has its rows (checkpoint.strict), until it is done up to them: a stream
+ * that begins anew brings them again. So they take room, which bounds what a crash repeats; but
+ * where nothing else could go on, the oldest make way.
  */
 #ifndef OUTBOX_CORE_LEDGER_H
 #define OUTBOX_CORE_LEDGER_H
@@ -33,6 +38,7 @@ enum entry_state {
     ENTRY_DONE,
     ENTRY_DISOWNED,
     ENTRY_FAILED,
+    ENTRY_AHEAD,
     ENTRY_STATES,
 };
 
@@ -72,7 +78,7 @@ bool ledger_fits(const struct ledger *l, uint32_t bytes);
 enum ledger_match ledger_match(const struct ledger *l, int64_t seq,
                                const unsigned char id[EVENT_ID_LEN]);
 /* Lets go of the other event under this seq; false when its acknowledgement or record is on its way
- * (wait). */
+ * (wait). Of a log it lets go of one that is AHEAD alone: all others are as good as this one. */
 bool ledger_replace(struct ledger *l, int64_t seq);
 
 /* The row that is held under this seq has come once more, in another stream than before: it counts
@@ -144,6 +150,10 @@ void ledger_forget_done(struct ledger *l);
 /* The acknowledgement's connection was lost, or is a new one: ACKING is DELIVERED again, and all
  * held is strict. */
 void ledger_ack_lost(struct ledger *l);
+/* The event under this seq, if it is AHEAD, is to be published once more. */
+void ledger_forget_ahead(struct ledger *l, int64_t seq);
+/* The stream ends: of AHEAD it keeps what the checkpoint, not reset yet, has not passed. */
+void ledger_stream_ends(struct ledger *l);
 /* The producer is gone, with what was in it: forgets SENT and DISOWNED. Returns how many SENT. */
 uint32_t ledger_forget_sent(struct ledger *l);
 /* The rows are no longer ours (another owner, another server, a truncated table): forgets all but
@@ -151,7 +161,9 @@ uint32_t ledger_forget_sent(struct ledger *l);
 void ledger_disown(struct ledger *l);
 
 uint32_t ledger_count(const struct ledger *l, enum entry_state state);
-uint32_t ledger_events(const struct ledger *l); /* all entries */
+uint32_t ledger_events(const struct ledger *l); /* all entries but those AHEAD */
+/* How many of those AHEAD made way for others, by room or by seq. */
+uint64_t ledger_made_way(const struct ledger *l);
 uint64_t ledger_bytes(const struct ledger *l);
 
 #endif

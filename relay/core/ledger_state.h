@@ -31,6 +31,7 @@ struct ledger {
     uint32_t free_head;
     uint32_t count; /* of admissions, in the tag */
     uint32_t queued, wanted;
+    uint64_t made_way;
     uint64_t failed_bytes; /* of FAILED, but for those that are wanted */
     struct list lists[ENTRY_STATES];
     struct checkpoint *checkpoint;
@@ -43,6 +44,13 @@ struct ledger {
 
 /* The only place where an entry changes state. */
 void ledger_move(struct ledger *l, uint32_t slot, enum entry_state to);
+/* Moves every entry of a state, or of one batch of it, on; returns how many. */
+uint32_t ledger_move_all(struct ledger *l, enum entry_state from, enum entry_state to,
+                         const uint32_t *batch);
+/* Whether those AHEAD take no room. */
+bool ledger_makes_way(const struct ledger *l);
+/* Whether a log alone has the rows. */
+bool ledger_of_log(const struct ledger *l);
 /* Whether its content is awaited. */
 void ledger_set_wanted(struct ledger *l, uint32_t slot, bool wanted);
 /* The entry of a tag, or of a seq; LEDGER_NIL for none. */

@@ -84,6 +84,7 @@ static void stored(struct pipeline *p, uint32_t batch)
     if (p->carried[batch & 1] <= p->stored)
         return;
     p->stored = p->carried[batch & 1];
+    p->checkpoint.stored = true;
     backoff_reset(&p->stream_backoff); /* this stream has brought us on */
 }
 

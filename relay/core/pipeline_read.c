@@ -174,15 +174,17 @@ static void learn_size(struct pipeline *p, uint32_t bytes)
 enum verdict pipeline_judge(struct pipeline *p, int64_t now, const struct pipeline_row *row,
                             struct err *err)
 {
-    enum ledger_match match = ledger_match(p->ledger, row->item.seq, row->item.id);
+    enum ledger_match match;
     enum verdict v;
 
+    if (row->item.queued)
+        ledger_forget_ahead(p->ledger, row->item.seq); /* it was parked, and is published now */
+    match = ledger_match(p->ledger, row->item.seq, row->item.id);
     if (match == LEDGER_SAME && !ledger_wants(p->ledger, row->item.seq))
         return VERDICT_SKIP;
     if (match == LEDGER_SAME)
         return pipeline_parks_now(p, &row->item, 0) ? VERDICT_FAILED : VERDICT_CUT;
-    /* Of a named slot the other one is an event as good as this, whatever became of its row. */
-    if (match == LEDGER_OTHER && (p->options.named || !ledger_replace(p->ledger, row->item.seq)))
+    if (match == LEDGER_OTHER && !ledger_replace(p->ledger, row->item.seq))
         return VERDICT_CUT;
     if (!row->item.queued && keyset_has(&p->parked, row->item.key))
         return p->options.named && (!pipeline_may_fail(p) || pipeline_queue_ends(p, row->item.key))

@@ -12,6 +12,7 @@ static void stream_move(struct pipeline *p, enum stream_state to)
     p->stream_top = 0;
     if (p->options.named && p->checkpoint.lsn > p->done_lsn)
         p->done_lsn = p->checkpoint.lsn;
+    ledger_stream_ends(p->ledger);
     checkpoint_reset(&p->checkpoint);
     pipeline_ack_forget(p);
     if (p->options.named) {
@@ -44,6 +45,7 @@ static int named_made(struct pipeline *p, uint64_t lsn, bool table, struct err *
         topics_release(&p->topics);
         p->caught_up = true;
         p->start_over = false;
+        p->checkpoint.stored = true;
         stream_move(p, STREAM_ON);
         return 0;
     }

@@ -84,7 +84,7 @@ class Round:
         oracle = world.scene.oracle
         report = self.report
         report.events, report.duplicates = len(oracle.events), oracle.duplicates()
-        report.allowed = world.losses() * WINDOW
+        report.allowed = world.given_up() * WINDOW
         report.skipped = world.skipped
         expected = sum(BY_NAME[fault.kind].losses for fault in self.plan.faults())
         assert world.given_up() <= expected, (

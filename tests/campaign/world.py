@@ -32,7 +32,6 @@ _SCENES = {"table": Scene, "wal": WalScene, "slot": SlotScene}
 _LOST = re.compile(
     "what is in flight is given up|a new producer is made|the drain's time is over with"
 )
-_STREAM_BEGINS = " is read from "  # of source.slot alone
 _RECOVERY_S = 90.0
 
 
@@ -107,12 +106,6 @@ class World:
         """How often what was in flight was lost with its producer."""
         return self.owners_killed + sum(len(_LOST.findall(text)) for text in self._logs())
 
-    def losses(self) -> int:
-        """How many windows may come twice: those, and of a named slot, whose stream brings again
-        what it had brought beyond its stored position, one each time that it begins again."""
-        begun = (text.count(_STREAM_BEGINS) for text in self._logs())
-        return self.given_up() + sum(max(0, count - 1) for count in begun)
-
     # -- ending ----------------------------------------------------------------------------------
 
     def settle(self) -> None:
@@ -129,10 +122,10 @@ class World:
             except AssertionError:
                 if time.monotonic() > deadline:
                     raise
-        self.scene.judge(self.losses() * WINDOW)
+        self.scene.judge(self.given_up() * WINDOW)
         for side in self.sides:
             side.wait(_RECOVERY_S)
-            side.verify(self.losses() * WINDOW)
+            side.verify(self.given_up() * WINDOW)
 
     def heal(self) -> None:
         self.servers.heal()

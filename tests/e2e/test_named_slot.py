@@ -274,7 +274,7 @@ def test_the_other_relay_takes_over(wal: WalScene) -> None:
 
 
 def test_walsenders_end_under_load(wal: WalScene) -> None:
-    """What is held is not sent again; what was done out of turn may be."""
+    """Neither what is held is sent again nor what was done ahead of the position."""
     relay = wal.streaming(wal.slot_settings())
     rounds = 4
     with log_load(wal, threads=6, keys=40):
@@ -284,7 +284,7 @@ def test_walsenders_end_under_load(wal: WalScene) -> None:
             wal.end_walsender()
             walsender = wal.wait_streaming(relay, after=walsender)
         wal.wait_seen(150)
-    wal.judge(max_duplicates=rounds * WINDOW)
+    wal.judge()
 
 
 def test_the_server_crashes_under_load(frail: WalScene) -> None:
@@ -296,7 +296,7 @@ def test_the_server_crashes_under_load(frail: WalScene) -> None:
             frail.postgres.restart("immediate")
             frail.wait_streaming(relay)
         frail.wait_seen(150)
-    frail.judge(max_duplicates=rounds * WINDOW)
+    frail.judge()
 
 
 def test_a_crash_repeats_nothing_that_was_stored(frail: WalScene) -> None:

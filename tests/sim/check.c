@@ -75,7 +75,7 @@ void check_put(struct sim *s, struct relay *r, uint32_t index, uint32_t stream)
 
     if (!row->committed)
         sim_fail(s, PHANTOM, "a row is put that never committed", index, row->seq, 0);
-    repeats = check_repeats(s, row, stream);
+    repeats = check_repeats(s, r, row, stream);
     row->stream = stream;
     if (s->srv.lease_owner != who) {
         if (!r->zombie)

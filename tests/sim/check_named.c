@@ -2,6 +2,8 @@
  * or left behind where a stream begins, that Kafka has not. */
 #include "sim.h"
 
+#include "core/pipeline_state.h"
+
 #define POSITION "the stream's position"
 
 /* What an application has deleted was in the log before, unless that was before the slot. */
@@ -46,16 +48,18 @@ void check_confirm(struct sim *s, uint64_t lsn)
 }
 
 /*
- * A stream that begins anew repeats what lies behind its position, apart from what the relay still
- * holds when it comes: what is certain has left its memory. How many these are is not for the
- * window to say, since all of them may wait for one that is older. So each of them may come once
- * more in each stream that begins before it, and what is held, or lies before the position, may
- * not.
+ * A stream that begins anew brings all that lies behind its position. What this relay has published
+ * itself and is certain of it remembers, but for what had to make way for others; what another one
+ * has, or a process of before, it knows nothing of.
  */
-bool check_repeats(struct sim *s, const struct row *row, uint32_t stream)
+bool check_repeats(struct sim *s, struct relay *r, const struct row *row, uint32_t stream)
 {
+    uint64_t made_way = ledger_made_way(r->p->ledger);
     bool repeats = s->cfg.named && stream != 0 && row->certain && row->stream != stream;
 
+    if (made_way != r->made_way)
+        r->stranger = s->streams;
+    r->made_way = made_way;
     s->totals.repeated += repeats;
-    return repeats;
+    return repeats && row->stream <= r->stranger;
 }

@@ -123,7 +123,7 @@ bool check_owed(const struct sim *s, uint32_t row);
 void check_position(struct sim *s, uint64_t lsn);
 void check_stored(struct sim *s, const struct relay *r, uint64_t lsn);
 /* Whether this stream may bring the event once more, though it is certain. */
-bool check_repeats(struct sim *s, const struct row *row, uint32_t stream);
+bool check_repeats(struct sim *s, struct relay *r, const struct row *row, uint32_t stream);
 void check_confirm(struct sim *s, uint64_t lsn);
 
 #endif

@@ -45,8 +45,10 @@ void relay_lease_answer(struct sim *s, struct relay *r, uint64_t epoch)
     } else if (!view.owned) {
         bool continued = epoch == r->last_epoch;
 
-        if (!continued)
+        if (!continued) {
             check_excuse(s, r, true);
+            r->stranger = s->streams;
+        }
         pipeline_own(r->p, sim_ms(s), continued);
         failures_owned(s, r, continued);
     } else if (epoch != r->last_epoch) {

@@ -32,6 +32,8 @@ void relay_start(struct sim *s, int who)
     if (pipeline_new(&r->p, &options, NULL) != 0)
         abort();
     r->lease = lease_of(s->cfg.ttl_ms);
+    r->stranger = s->streams;
+    r->made_way = 0;
     r->tick_at = INT64_MAX;
     r->healthy_since = INT64_MAX;
     r->asleep_since = INT64_MAX;

@@ -299,6 +299,8 @@ struct relay {
     struct failures failures;
     bool zombie; /* was stopped, or its server replaced, so that another may own the outbox */
     uint32_t zombie_puts;
+    uint32_t stranger; /* number of the last stream whose events it may not remember */
+    uint64_t made_way; /* of its ledger, when last looked at */
     uint32_t grace; /* so many events may be handled before a resumed process looks at the time */
     uint64_t slot_tags[1 << 12];
 };

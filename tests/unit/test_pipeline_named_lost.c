@@ -101,8 +101,8 @@ static void what_is_being_acknowledged_counts_too(void **state)
     stores(f, 0, 200);
 }
 
-/* What left the ledger before it came again comes again in full. */
-static void what_is_certain_is_published_again(void **state)
+/* It is acknowledged again, which a server that has crashed may have forgotten. */
+static void what_is_certain_is_not_published_again(void **state)
 {
     struct fixture *f = *state;
 
@@ -111,7 +111,11 @@ static void what_is_certain_is_published_again(void **state)
     pipeline_stream_lost(f->p, f->now);
     later_stores(f, 1, 0);
     resume_again(f);
-    (void)streamed(f, 1);
+    passed(f, 1);
+    pipeline_stream_end(f->p, 200);
+    later_stores(f, 1, 0);
+    f->now += 100;
+    stores(f, 0, 200);
 }
 
 static void a_row_that_is_done_while_its_page_is_read_is_not_waited_for(void **state)
@@ -183,9 +187,10 @@ static void the_same_owner_keeps_what_was_delivered(void **state)
     assert_int_equal(next(f), ACTION_REBUILD);
     pipeline_sink_rebuilt(f->p, f->now, true);
     resume_again(f);
-    assert_int_equal(stream_row(f, 1, &tag), VERDICT_CUT);
+    passed(f, 1);
+    assert_int_equal(stream_row(f, 2, &tag), VERDICT_CUT);
     learn_topic(f, TOPIC);
-    (void)streamed(f, 1);
+    (void)streamed(f, 2);
 }
 
 static void after_another_owner_all_comes_again(void **state)
@@ -397,7 +402,7 @@ int main(void)
         NAMED(it_waits_a_while_first),
         NAMED(what_is_held_counts_in_the_new_stream),
         NAMED(what_is_being_acknowledged_counts_too),
-        NAMED(what_is_certain_is_published_again),
+        NAMED(what_is_certain_is_not_published_again),
         NAMED(a_row_that_is_done_while_its_page_is_read_is_not_waited_for),
         NAMED(a_new_producer_is_fed_by_a_new_stream),
         NAMED(the_same_owner_keeps_what_was_delivered),
