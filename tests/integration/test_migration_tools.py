@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import re
 import subprocess
@@ -23,17 +24,23 @@ from support.migration_tools import (
     alembic_project,
     django_project,
     fetched,
+    schema_print,
     server_with,
 )
 from support.postgres import MIGRATIONS, REPOSITORY, Postgres
-from support.relay import binary
 from support.schema_catalog import catalog
 
 SCHEMA = REPOSITORY / "schema"
 README = SCHEMA / "README.md"
 INSERT = "INSERT INTO outbox (aggregatetype, aggregateid, type) VALUES ('order', '1', 'Placed')"
 
-each_tool = pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name, indirect=True)
+
+
+def named(kind: type[Tool]) -> str:
+    return kind.name
+
+
+each_tool = pytest.mark.parametrize("tool", TOOLS, ids=named, indirect=True)
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +126,56 @@ def test_a_version_that_fails_leaves_nothing(tool: Tool, canonical: list[list[st
     tool.mend()
     tool.up()
     assert catalog(tool.site, tool.history) == canonical[NEWEST]
+
+
+# -- another table and schema ----------------------------------------------------------------------
+
+
+def renamed(lines: list[str], schema: str, table: str) -> list[str]:
+    """The lines that the same schema has with the names of the canonical one."""
+    text = "\n".join(lines)
+    text = re.sub(rf"\b{table}(?=_|\b)", "outbox", text)
+    return sorted(re.sub(rf"\b{schema}\.", "public.", text).split("\n"))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in TOOLS if kind is not Extension], ids=named)
+def test_another_table_and_schema(
+    kind: type[Tool], site: Site, canonical: list[list[str]], tmp_path: pathlib.Path
+) -> None:
+    site.query("CREATE SCHEMA app")
+    place = dataclasses.replace(site, schema="app", table="letters")
+    schema_print(kind.name, "--source-table", "app.letters", "--directory", str(tmp_path))
+    tool = kind(place, tmp_path)
+    tool.up()
+    assert renamed(catalog(place, tool.history), "app", "letters") == sorted(
+        "\n".join(canonical[NEWEST]).split("\n")
+    )
+    assert catalog(site, tool.history) == canonical[0]
+    tool.down()
+    assert catalog(place, tool.history) == canonical[0]
+
+
+# -- the extension ---------------------------------------------------------------------------------
+
+
+def test_the_extensions_rows_are_in_a_dump(server: Postgres, site: Site) -> None:
+    Extension(site, SCHEMA / "extension").up()
+    site.query(INSERT)
+    events = site.query("SELECT * FROM outbox")
+    other = dataclasses.replace(site, db=server.createdb(migrated=False))
+    dump = site.run("pg_dump", "--format=custom", "--file", str(server.root / "dump"))
+    assert dump == ""
+    other.run("pg_restore", "--exit-on-error", "--dbname", other.db, str(server.root / "dump"))
+    assert catalog(other) == catalog(site)
+    assert other.query("SELECT * FROM outbox") == events
+    other.query(INSERT)
+    assert other.query("SELECT seq FROM outbox ORDER BY seq") == [(1,), (2,)]
+
+
+def test_a_service_may_install_the_extension(server: Postgres, site: Site) -> None:
+    """With CREATE on the database and the schema, and no superuser."""
+    server.psql("postgres", f"CREATE ROLE owner_of_{site.db} LOGIN")
+    site.query(f"GRANT CREATE ON DATABASE {site.db} TO owner_of_{site.db}")
+    site.query(f"GRANT CREATE ON SCHEMA public TO owner_of_{site.db}")
+    server.psql(site.db, "CREATE EXTENSION outbox_relay", user=f"owner_of_{site.db}")
+    assert site.version() == NEWEST

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from support.postgres import MIGRATIONS, REPOSITORY, Postgres, PostgresError
+from support.relay import command
 
 NEWEST = len(list(MIGRATIONS.glob("*.up.sql")))
 _FETCH = REPOSITORY / "tests" / "tools" / "fetch"
@@ -103,10 +104,10 @@ class Site:
             "DATABASE_URL": self.server.uri(self.db),
         }
 
-    def run(self, *command: str | os.PathLike[str], env: Mapping[str, str] | None = None) -> str:
+    def run(self, *words: str | os.PathLike[str], env: Mapping[str, str] | None = None) -> str:
         """What the command prints, or ToolError."""
         done = subprocess.run(
-            ["setpriv", "--pdeathsig", "KILL", "--", *command],
+            ["setpriv", "--pdeathsig", "KILL", "--", *words],
             env={**self.environment, **(env or {})},
             cwd=REPOSITORY,
             stdin=subprocess.DEVNULL,
@@ -116,7 +117,7 @@ class Site:
             check=False,
         )
         if done.returncode != 0:
-            raise ToolError(f"{command[0]}: {(done.stdout + done.stderr).strip()[-4000:]}")
+            raise ToolError(f"{words[0]}: {(done.stdout + done.stderr).strip()[-4000:]}")
         return done.stdout + done.stderr
 
     def query(self, sql: str) -> list[tuple[object, ...]]:
@@ -182,6 +183,34 @@ class Canonical(Tool):
             self.site.server.psql(self.site.db, file=file, env=path)
         except PostgresError as error:
             raise ToolError(str(error)) from error
+
+
+class Psql(Tool):
+    """The one file that is run again and again. An older release's ends with an older version."""
+
+    name = "psql"
+
+    def up(self, to: int = NEWEST) -> None:
+        self._run(self.folder / "outbox_relay.sql", 0, to)
+
+    def down(self, to: int = 0) -> None:
+        self._run(self.folder / "outbox_relay.down.sql", NEWEST, to)
+
+    def _run(self, file: pathlib.Path, start: int, to: int) -> None:
+        with tempfile.TemporaryDirectory(prefix="outbox-psql-") as folder:
+            if to not in (0, NEWEST):
+                words = ["--from", str(start), "--to", str(to)]
+                file = pathlib.Path(folder, "outbox_relay.sql")
+                file.write_text(schema_print("psql", *words))
+            self.site.run("psql", "-X", "-q", "-f", file)
+
+
+def schema_print(name: str, *words: str) -> str:
+    """What `outbox-relay schema print --format NAME` prints."""
+    done = command("schema", "print", "--format", name, *words)
+    if done.returncode != 0:
+        raise ToolError(done.stderr.strip())
+    return done.stdout
 
 
 class Flyway(Tool):
@@ -427,5 +456,6 @@ def _link(paths: Iterable[pathlib.Path], folder: pathlib.Path, but: str = "") ->
 
 
 TOOLS: list[type[Tool]] = [
-    *(Flyway, Liquibase, GolangMigrate, Goose, Dbmate, NodePgMigrate, Alembic, Django, Extension),
+    *(Psql, Flyway, Liquibase, GolangMigrate, Goose, Dbmate, NodePgMigrate, Alembic, Django),
+    Extension,
 ]
