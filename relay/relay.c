@@ -325,7 +325,9 @@ static int open_parts(struct relay *r, struct err *err)
         .parks = true,
         .seed = (uint64_t)clock_wall_ms() ^ (uint64_t)uv_os_getpid(),
     };
-    int rc = format_new(&r->format, r->config->route_topic, err);
+    struct format_options format = {r->config->route_topic, r->config->record_type_header,
+                                    r->config->columns};
+    int rc = format_new(&r->format, &format, err);
 
     if (rc == 0)
         rc = name_instance(r, err);
@@ -393,6 +395,7 @@ int relay_run(const struct config *config, struct log *log, relay_reload_fn relo
         log_summary(r);
     exit_code = r->exit_code;
     acknowledger_free(r->acknowledger);
+    retention_free(r->retainer);
     relay_failures_close(r);
     pipeline_free(r->pipeline);
     format_free(r->format);

@@ -287,8 +287,8 @@ int relay_failures_open(struct relay *r, struct err *err)
     format_topic_sql(r->format, &r->topic_sql);
     if (buf_cstr(&r->topic_sql) == NULL)
         return err_set(err, ERR_NOMEM, "out of memory");
-    return failures_new(&r->failures, buf_cstr(&r->topic_sql), r->config->failure_dead_letter_topic,
-                        &callbacks, r, err);
+    return failures_new(&r->failures, r->config->columns, buf_cstr(&r->topic_sql),
+                        r->config->failure_dead_letter_topic, &callbacks, r, err);
 }
 
 void relay_failures_close(struct relay *r)

@@ -126,6 +126,10 @@ static void compare_server(struct relay *r, const struct pg_facts *facts, int64_
 
     if (!r->known || (!other_server && facts->oid == r->facts.oid))
         return;
+    if (!other_server && facts->former == r->facts.oid) {
+        log_info(r->log, "postgres", "the table was partitioned; its rows are the same");
+        return;
+    }
     log_warn(r->log, "postgres",
              "%s than before: what was in flight is dropped and read again, so some events may be "
              "published twice",
@@ -227,6 +231,15 @@ static void on_read_end(void *arg, uint32_t rows, bool ok, const struct err *why
     relay_pump(r, now);
 }
 
+/* Somebody has made another table of the outbox, under its name: the next inspection tells. */
+static void look_again(struct relay *r)
+{
+    struct err why;
+
+    (void)err_set(&why, ERR_CONFIG, "the table is about to be another one");
+    table_source_lose(r->source, &why);
+}
+
 static void on_notify(void *arg, const char *payload)
 {
     struct relay *r = arg;
@@ -236,6 +249,8 @@ static void on_notify(void *arg, const char *payload)
         pipeline_notified(r->pipeline, now);
     } else if (strcmp(payload, "lease") == 0) {
         owner_check(r->owner);
+    } else if (strcmp(payload, "table") == 0) {
+        look_again(r);
     } else if (strcmp(payload, "parked") == 0) {
         relay_failures_look(r);
     } else if (r->probe[0] != '\0' && strcmp(payload, r->probe) == 0) {
@@ -268,6 +283,7 @@ static void on_control_lost(void *arg, bool was_up, const struct err *why)
     r->joined = false;
     acknowledger_lost(r->acknowledger);
     relay_failures_lost(r);
+    retention_lost(r->retainer);
     owner_connect(r->owner, NULL, &r->facts);
     pipeline_ack_lost(r->pipeline, now);
     relay_pump(r, now);
@@ -438,6 +454,7 @@ static int open_connections(struct relay *r, uint64_t seed, struct err *err)
     struct table_source_options options = {
         .uri = uri,
         .table = r->config->source_table,
+        .columns = r->config->columns,
         .mark = r->config->ack_mode == ACK_MARK,
         .parks = failure_policy_used(r->config, POLICY_PARK),
         .buries = failure_policy_used(r->config, POLICY_DEAD_LETTER),
@@ -475,6 +492,8 @@ int relay_postgres_open(struct relay *r, struct err *err)
         rc = acknowledger_new(&r->acknowledger, r->config->ack_mode == ACK_MARK, on_acknowledged, r,
                               err);
     if (rc == 0)
+        rc = relay_retention_open(r, err);
+    if (rc == 0)
         rc = owner_open(&r->owner, &r->loop, shard, r->instance, r->name, r->config->lease_ttl_ms,
                         &owner, r, err);
     if (rc == 0)
@@ -497,4 +516,5 @@ void relay_postgres_tick(struct relay *r, int64_t now)
         relay_failures_look(r); /* somebody may have taken a parked row away by hand */
     }
     relay_failures_tick(r);
+    relay_retention_tick(r, now);
 }

@@ -1,6 +1,7 @@
 /* The relay's parts and what is known of them; shared by its sources: relay.c (life),
  * relay_postgres.c, relay_kafka.c (the callbacks of either side), relay_wal.c (the stream's),
- * relay_outage.c (what does not work), relay_status.c (what it says of itself). */
+ * relay_retention.c (old partitions), relay_outage.c (what does not work), relay_status.c (what it
+ * says of itself). */
 #ifndef OUTBOX_RELAY_STATE_H
 #define OUTBOX_RELAY_STATE_H
 
@@ -15,6 +16,7 @@
 #include "postgres/failures.h"
 #include "postgres/listener.h"
 #include "postgres/owner.h"
+#include "postgres/retention.h"
 #include "postgres/table_source.h"
 #include "postgres/wakeup.h"
 #include "postgres/wal_source.h"
@@ -75,6 +77,15 @@ struct relay_counters {
     uint32_t nerrors;
     uint64_t rebuilds;
     struct histogram latency;
+};
+
+/* Of a partitioned outbox. */
+struct relay_retention {
+    bool ours;        /* the outbox is partitioned, and this role may drop what is old */
+    int64_t asked_at; /* 0: not yet */
+    uint64_t dropped; /* partitions, by this process */
+    bool failing;
+    char why[512]; /* what is not dropped or made, and why; "" : nothing of that */
 };
 
 struct relay {
@@ -138,6 +149,8 @@ struct relay {
     uint32_t ntopic_causes;
     struct control_gauges gauges;
     bool gauged;
+    struct retention *retainer;
+    struct relay_retention retention;
     int64_t gauged_at;
     uint64_t strays;
     bool culprit_known;
@@ -198,6 +211,11 @@ void relay_failed(struct relay *r, uint64_t tag, const struct ledger_item *item,
 /* The same of one that only waits behind another; and what a record waits for has come. */
 void relay_behind(struct relay *r, uint64_t tag, const struct event *event);
 void relay_failed_event(struct relay *r, uint64_t tag, const struct event *event);
+
+/* relay_retention.c */
+int relay_retention_open(struct relay *r, struct err *err);
+/* Has the server drop what is old and published, and make room for what comes, now and then. */
+void relay_retention_tick(struct relay *r, int64_t now);
 
 /* relay_wal.c */
 int relay_wal_open(struct relay *r, const char *uri, uint64_t seed, struct err *err);

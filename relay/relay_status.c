@@ -204,6 +204,12 @@ static int serve_metrics(void *arg, struct buf *b)
     counter(b, "outbox_relay_swept_events_total",
             "Rows found by the sweep only: they carried an old or foreign transaction id.",
             v.strays);
+    counter(b, "outbox_relay_partitions_dropped_total",
+            "Partitions that were old and wholly published, dropped by this process.",
+            r->retention.dropped);
+    gauge(b, "outbox_relay_retention_failing",
+          "1 while what is old cannot be dropped, or partitions cannot be made; see /statusz.",
+          r->retention.failing);
     counter(b, "outbox_relay_producer_rebuilds_total", "Producers made anew after a fatal error.",
             r->counters.rebuilds);
     published(r, b);
@@ -274,6 +280,15 @@ static json_t *named_slot(const struct relay *r, const struct pipeline_view *v)
                      "over_budget", (int)(r->wal_over > 0));
 }
 
+/* Null where the outbox is not partitioned, or somebody else sees to that. */
+static json_t *retention(const struct relay *r)
+{
+    if (!r->retention.ours)
+        return json_null();
+    return json_pack("{s:I, s:b, s:o}", "dropped", (json_int_t)r->retention.dropped, "failing",
+                     (int)r->retention.failing, "note", text_or_null(r->retention.why));
+}
+
 static json_t *build_status(struct relay *r)
 {
     struct pipeline_view v;
@@ -284,7 +299,7 @@ static json_t *build_status(struct relay *r)
     return json_pack(
         "{s:s, s:s, s:I, s:s, s:{s:i, s:I, s:s, s:I}, s:{s:s, s:o, s:o, s:I, s:b, s:b, s:b},"
         " s:{s:b, s:s, s:o}, s:{s:b, s:o}, s:{s:I, s:I, s:I, s:I}, s:I, s:I, s:I, s:f, s:I, s:I, "
-        "s:o, s:o}",
+        "s:o, s:o, s:o}",
         "version", OUTBOX_VERSION, "state", state(r, &v), "uptime_s",
         (json_int_t)((clock_boot_ms() - r->started_at) / 1000), "table",
         r->known ? r->facts.table : r->config->source_table, "lease", "shard", o.shard, "epoch",
@@ -302,7 +317,7 @@ static json_t *build_status(struct relay *r)
         (json_int_t)r->counters.acknowledged, "backlog", (json_int_t)r->gauges.backlog,
         "oldest_unpublished_s", r->gauges.oldest_seconds, "parked", (json_int_t)v.parked, "dead",
         (json_int_t)r->gauges.dead, "stall", text_or_null(r->stall), "topics_waiting",
-        topics_waiting(r));
+        topics_waiting(r), "retention", retention(r));
 }
 
 static int serve_status(void *arg, struct buf *b)

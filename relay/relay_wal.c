@@ -284,6 +284,7 @@ int relay_wal_open(struct relay *r, const char *uri, uint64_t seed, struct err *
                 .seed = seed,
             },
         .message_prefix = r->config->source_message_prefix,
+        .columns = r->config->columns,
     };
     int rc = wal_source_open(&r->wal, &r->loop, &options, &callbacks, r, err);
 

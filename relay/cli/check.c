@@ -173,6 +173,7 @@ static void check_postgres(struct check *c)
     struct table_source_options options = {
         .uri = config->postgres_uri,
         .table = config->source_table,
+        .columns = config->columns,
         .mark = config->ack_mode == ACK_MARK,
         .parks = failure_policy_used(config, POLICY_PARK),
         .buries = failure_policy_used(config, POLICY_DEAD_LETTER),
@@ -272,13 +273,15 @@ static void check_all(struct check *c)
     const struct config *config = c->cli->config;
     struct sink_property *properties;
     struct sink_options options;
+    struct format_options format = {config->route_topic, config->record_type_header,
+                                    config->columns};
     struct err err;
 
     if (cli_sink_options(config, &options, &properties, &err) != 0) {
         failed(c, "settings", &err);
         return;
     }
-    if (format_new(&c->format, config->route_topic, &err) != 0 ||
+    if (format_new(&c->format, &format, &err) != 0 ||
         pg_conn_check_uri(config->postgres_uri, "postgres.uri", &err) != 0 ||
         pg_conn_check_uri(config->postgres_direct_uri, "postgres.direct_uri", &err) != 0 ||
         sink_check_options(&options, &err) != 0) {

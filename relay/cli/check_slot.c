@@ -128,6 +128,7 @@ static void make(struct slot_check *c, uv_loop_t *loop, const struct pg_facts *f
     struct wal_source_options options = {
         .slot = slot_options(c->config, false),
         .message_prefix = c->config->source_message_prefix,
+        .columns = c->config->columns,
     };
     struct err err;
 

@@ -100,6 +100,7 @@ int cli_dead(const struct cli *c)
 
     request.uri = c->config->postgres_uri;
     request.table = c->config->source_table;
+    request.columns = c->config->columns;
     if (rc == 0)
         rc = dead_letters(&request, on_row, &s, &err);
     if (s.list != NULL && rc == 0) {

@@ -134,6 +134,7 @@ static void look_at_postgres(struct doctor *d)
     struct diagnose_options options = {
         .uri = config->postgres_uri,
         .table = {.table = config->source_table,
+                  .columns = config->columns,
                   .mark = config->ack_mode == ACK_MARK,
                   .parks = failure_policy_used(config, POLICY_PARK),
                   .buries = failure_policy_used(config, POLICY_DEAD_LETTER),
@@ -166,8 +167,10 @@ static void look_at_kafka(struct doctor *d, const struct sink_options *options)
 static int prepare(struct doctor *d, const struct sink_options *options, struct err *err)
 {
     const struct config *config = d->cli->config;
+    struct format_options format = {config->route_topic, config->record_type_header,
+                                    config->columns};
 
-    if (format_new(&d->format, config->route_topic, err) != 0 ||
+    if (format_new(&d->format, &format, err) != 0 ||
         pg_conn_check_uri(config->postgres_uri, "postgres.uri", err) != 0 ||
         sink_check_options(options, err) != 0) {
         config_say_where(config, err);

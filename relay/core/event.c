@@ -19,5 +19,7 @@ uint32_t event_bytes(const struct event *e)
     uint64_t bytes = (uint64_t)e->payload.len + e->payload_bytes.len + e->headers.len +
                      e->aggregateid.len + e->type.len;
 
+    for (uint32_t i = 0; i < e->nadditional; i++)
+        bytes += e->additional[i].len;
     return bytes > UINT32_MAX ? UINT32_MAX : (uint32_t)bytes;
 }

@@ -17,13 +17,16 @@
 /* No partition override: the partitioner decides. */
 #define EVENT_PARTITION_ANY (-1)
 
+/* Headers out of columns of their own. */
+#define EVENT_ADDITIONAL_MAX 16
+
 struct event {
     int64_t seq;
     unsigned char id[EVENT_ID_LEN];
     uint64_t xid; /* top-level transaction id that wrote the row, as its column says */
-    struct slice aggregatetype;
+    struct slice aggregatetype; /* null where the table has no such column */
     struct slice aggregateid;
-    struct slice type;
+    struct slice type;          /* likewise */
     struct slice payload;       /* json text as written; data == NULL is SQL null */
     struct slice payload_bytes; /* never both */
     struct slice headers;       /* json text of an object, or null */
@@ -31,6 +34,10 @@ struct event {
     bool has_partition;
     int32_t partition;
     int64_t created_us; /* microseconds since 1970, or EVENT_TIME_MIN/MAX */
+    /* Values of the additional columns, as many as there are, or none at all: then they are among
+     * the headers already, or the event is no row. */
+    const struct slice *additional;
+    uint32_t nadditional;
 };
 
 /* About what it weighs. */

@@ -1,22 +1,42 @@
 #include "core/format.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct format {
     struct route *route;
+    const struct columns *columns; /* NULL: the schema's own */
+    char *type_header;             /* "": none */
+    size_t type_header_len;
     struct headers headers;
 };
 
-int format_new(struct format **ret, const char *route, struct err *err)
+/* With an additional one of the same name the built-in one would say it twice. */
+static bool sends_type(const struct format_options *options)
+{
+    for (uint32_t i = 0; options->columns != NULL && i < options->columns->nadditional; i++)
+        if (strcmp(options->columns->additional[i].header, options->type_header) == 0)
+            return false;
+    return true;
+}
+
+int format_new(struct format **ret, const struct format_options *options, struct err *err)
 {
     struct format *f = calloc(1, sizeof *f);
     int rc;
 
     if (f == NULL)
         return err_set(err, ERR_NOMEM, "out of memory");
-    rc = route_new(&f->route, route, err);
-    if (rc != 0) {
+    f->columns = options->columns;
+    f->type_header = strdup(sends_type(options) ? options->type_header : "");
+    if (f->type_header == NULL) {
         free(f);
+        return err_set(err, ERR_NOMEM, "out of memory");
+    }
+    f->type_header_len = strlen(f->type_header);
+    rc = route_new(&f->route, options->route, err);
+    if (rc != 0) {
+        format_free(f);
         return rc;
     }
     *ret = f;
@@ -29,6 +49,7 @@ void format_free(struct format *f)
         return;
     route_free(f->route);
     headers_free(&f->headers);
+    free(f->type_header);
     free(f);
 }
 
@@ -58,8 +79,13 @@ static int build_headers(struct format *f, const struct event *e, const struct r
 
     headers_reset(&f->headers);
     rc = headers_add(&f->headers, text("id", 2), text(r->id, EVENT_ID_TEXT - 1), err);
-    if (rc == 0)
-        rc = headers_add(&f->headers, text("eventType", 9), e->type, err);
+    if (rc == 0 && f->type_header_len > 0 && e->type.data != NULL)
+        rc = headers_add(&f->headers, text(f->type_header, f->type_header_len), e->type, err);
+    for (uint32_t i = 0; rc == 0 && i < e->nadditional; i++) {
+        const char *name = f->columns->additional[i].header;
+
+        rc = headers_add(&f->headers, text(name, strlen(name)), e->additional[i], err);
+    }
     if (rc == 0 && e->headers.data != NULL)
         rc = headers_add_json(&f->headers, e->headers, err);
     return rc;

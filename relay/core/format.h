@@ -3,6 +3,7 @@
 #ifndef OUTBOX_CORE_FORMAT_H
 #define OUTBOX_CORE_FORMAT_H
 
+#include "core/columns.h"
 #include "core/event.h"
 #include "core/headers.h"
 #include "core/route.h"
@@ -23,8 +24,14 @@ struct record {
     char id[EVENT_ID_TEXT];
 };
 
-/* template: of route.topic. The caller owns *ret. ERR_CONFIG, ERR_NOMEM. */
-int format_new(struct format **ret, const char *route, struct err *err);
+struct format_options {
+    const char *route;             /* of route.topic */
+    const char *type_header;       /* of record.type_header; "": none */
+    const struct columns *columns; /* borrowed for its life; NULL: the schema's own */
+};
+
+/* The caller owns *ret. ERR_CONFIG, ERR_NOMEM. */
+int format_new(struct format **ret, const struct format_options *options, struct err *err);
 void format_free(struct format *f);
 
 /* The topic that an event is meant for, as route_raw; and as route_sql. */

@@ -157,6 +157,10 @@ int route_apply(const struct route *r, const struct event *e, char ret_name[ROUT
     for (size_t i = 0; i < (e->topic.data != NULL ? 1 : r->n); i++) {
         struct slice v = e->topic.data != NULL ? e->topic : part_value(&r->parts[i], e);
 
+        if (v.data == NULL)
+            return err_set(err, ERR_ROW,
+                           "it has no topic of its own, and no value of a column that route.topic "
+                           "names");
         if (v.len > ROUTE_TOPIC_MAX - len)
             return err_set(err, ERR_ROW, "its topic's name is longer than %d characters",
                            ROUTE_TOPIC_MAX);

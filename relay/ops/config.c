@@ -227,9 +227,45 @@ static int compare_names(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
-/* What each value alone does not tell. */
-static int check_together(const struct config *c, struct err *err)
+/* A topic is made of columns that are there, and a copy of a dead event of what says that it is
+ * one. */
+static int check_columns(const struct config *c, struct err *err)
 {
+    static const enum column_kind routed[] = {COLUMN_AGGREGATETYPE, COLUMN_TYPE};
+    static const enum column_kind copied[] = {COLUMN_HEADERS, COLUMN_TOPIC};
+
+    for (size_t i = 0; i < sizeof routed / sizeof *routed; i++) {
+        const char *name = column_own_name(routed[i]);
+        char part[32];
+
+        (void)snprintf(part, sizeof part, "${%s}", name);
+        if (!columns_has(c->columns, routed[i]) && !columns_has(c->columns, COLUMN_TOPIC) &&
+            strstr(c->route_topic, part) != NULL)
+            return err_set(err, ERR_CONFIG,
+                           "route.topic is \"%s\", and columns.%s and columns.topic name no "
+                           "column: set one of the three",
+                           c->route_topic, name);
+    }
+    for (size_t i = 0; i < sizeof copied / sizeof *copied; i++)
+        if (c->failure_dead_letter_topic[0] != '\0' && !columns_has(c->columns, copied[i]))
+            return err_set(err, ERR_CONFIG,
+                           "failure.dead_letter_topic is \"%s\", and columns.%s names no column, "
+                           "which a copy of a dead event needs: set it, or "
+                           "failure.dead_letter_topic to nothing",
+                           c->failure_dead_letter_topic, column_own_name(copied[i]));
+    return 0;
+}
+
+/* What each value alone does not tell. */
+static int check_together(struct config *c, struct err *err)
+{
+    int rc =
+        columns_new(&c->columns, (const char *const *)c->column_names, c->columns_additional, err);
+
+    if (rc == 0)
+        rc = check_columns(c, err);
+    if (rc != 0)
+        return rc;
     if (c->source_slot[0] != '\0' && c->source_mode == SOURCE_TABLE)
         return err_set(err, ERR_CONFIG,
                        "source.slot is \"%s\", and source.mode is table, which streams nothing: "
@@ -312,5 +348,6 @@ void config_free(struct config *c)
         free(c->sources->from[i]);
     free(c->sources);
     setting_free_all(c);
+    free(c->columns);
     free(c);
 }

@@ -7,6 +7,7 @@
 #define OUTBOX_OPS_CONFIG_H
 
 #include "base/err.h"
+#include "core/columns.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -37,6 +38,10 @@ struct config {
     char *source_message_prefix;
     int64_t source_wal_budget; /* bytes */
     int64_t lease_ttl_ms;
+    char *column_names[COLUMN_KINDS];
+    char *columns_additional;
+    struct columns *columns;  /* of both */
+    char *record_type_header; /* "" : none */
     enum ack_mode ack_mode;
     int64_t window_events;
     int64_t window_bytes;

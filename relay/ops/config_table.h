@@ -8,8 +8,10 @@
 enum setting_type {
     SETTING_STRING,
     SETTING_IDENTIFIER, /* name or schema.name */
-    SETTING_SLOT,       /* a replication slot's name, or empty */
-    SETTING_ADDRESS,    /* host:port or empty */
+    SETTING_COLUMN,     /* a column's name */
+    SETTING_COLUMN_OR_NONE,
+    SETTING_SLOT,    /* a replication slot's name, or empty */
+    SETTING_ADDRESS, /* host:port or empty */
     SETTING_INTEGER,
     SETTING_BYTES,
     SETTING_WORD,
@@ -29,7 +31,7 @@ struct setting {
     const char *help;
 };
 
-#define SETTINGS 21
+#define SETTINGS 36
 extern const struct setting setting_table[SETTINGS];
 
 #define KAFKA_PREFIX "kafka."

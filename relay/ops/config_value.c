@@ -11,7 +11,7 @@
 #define KIB INT64_C(1024)
 #define MIB (KIB * 1024)
 #define GIB (MIB * 1024)
-#define IDENTIFIER_MAX 63 /* PostgreSQL's NAMEDATALEN - 1: it would cut a longer one silently */
+#define IDENTIFIER_MAX COLUMN_NAME_MAX /* PostgreSQL would cut a longer one silently */
 
 static void bytes_text(int64_t v, struct buf *b)
 {
@@ -40,6 +40,12 @@ void setting_allowed(const struct setting *s, struct buf *b)
                    "name or schema.name, each a letter or _ and then letters, digits, _ or $, "
                    "at most %d bytes",
                    IDENTIFIER_MAX);
+        break;
+    case SETTING_COLUMN:
+    case SETTING_COLUMN_OR_NONE:
+        buf_printf(b, "a column's name as the catalogue has it, without quotes, at most %d bytes%s",
+                   COLUMN_NAME_MAX,
+                   s->type == SETTING_COLUMN ? "" : ", or empty: the table has none");
         break;
     case SETTING_SLOT:
         buf_printf(b, "lower-case letters, digits and _, at most %d of them, or empty",
@@ -129,6 +135,17 @@ static bool identifier_ok(const char *text)
     return at != NULL && *at == '\0';
 }
 
+/* PostgreSQL takes any text; what would break a line is no name that anybody meant. */
+static bool column_ok(const char *text, bool optional)
+{
+    size_t len = strlen(text);
+
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
+            return false;
+    return len <= COLUMN_NAME_MAX && (len > 0 || optional);
+}
+
 /* As PostgreSQL takes it (slot.c, ReplicationSlotValidateName). */
 static bool slot_ok(const char *text)
 {
@@ -201,6 +218,10 @@ enum setting_result setting_store(const struct setting *s, const char *text, str
         return store_string(s, text, c);
     case SETTING_IDENTIFIER:
         return identifier_ok(text) ? store_string(s, text, c) : SETTING_REFUSED;
+    case SETTING_COLUMN:
+    case SETTING_COLUMN_OR_NONE:
+        return column_ok(text, s->type == SETTING_COLUMN_OR_NONE) ? store_string(s, text, c)
+                                                                  : SETTING_REFUSED;
     case SETTING_SLOT:
         return slot_ok(text) ? store_string(s, text, c) : SETTING_REFUSED;
     case SETTING_ADDRESS:
@@ -234,6 +255,8 @@ void setting_text(const struct setting *s, const struct config *c, struct buf *b
     switch (s->type) {
     case SETTING_STRING:
     case SETTING_IDENTIFIER:
+    case SETTING_COLUMN:
+    case SETTING_COLUMN_OR_NONE:
     case SETTING_SLOT:
     case SETTING_ADDRESS:
     case SETTING_POLICIES:

@@ -1,6 +1,7 @@
 #include "postgres/acknowledge.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -100,8 +101,17 @@ static void build_sql(struct acknowledger *a, const struct pg_facts *facts,
     const char *rows =
         batch->strict ? ", ROWS FROM (pg_catalog.unnest($3), pg_catalog.unnest($4)) AS a(seq, id)"
                       : "";
-    const char *match = batch->strict ? "o.seq = a.seq AND o.id = a.id" : "o.seq = ANY ($3)";
+    const struct column_name *names = facts->columns->names;
+    /* What is parked has the schema's own names, whatever the table's are. */
+    const char *seq = batch->queued ? "seq" : names[COLUMN_SEQ].quoted;
+    const char *id = batch->queued ? "id" : names[COLUMN_ID].quoted;
+    const char *published = names[COLUMN_PUBLISHED_AT].quoted;
+    char match[2 * COLUMN_QUOTED_SIZE + 32];
 
+    if (batch->strict)
+        (void)snprintf(match, sizeof match, "o.%s = a.seq AND o.%s = a.id", seq, id);
+    else
+        (void)snprintf(match, sizeof match, "o.%s = ANY ($3)", seq);
     buf_reset(&a->sql);
     buf_printf(&a->sql,
                "WITH t AS MATERIALIZED (SELECT coalesce(pg_catalog.to_regclass($outbox_relay$%s"
@@ -124,9 +134,9 @@ static void build_sql(struct acknowledger *a, const struct pg_facts *facts,
     buf_printf(&a->sql, ", d AS (");
     if (a->mark && !batch->queued)
         buf_printf(&a->sql,
-                   "UPDATE %s o SET published_at = pg_catalog.clock_timestamp() FROM l%s"
-                   " WHERE %s AND o.published_at IS NULL",
-                   facts->table, rows, match);
+                   "UPDATE %s o SET %s = pg_catalog.clock_timestamp() FROM l%s"
+                   " WHERE %s AND o.%s IS NULL",
+                   facts->table, published, rows, match, published);
     else
         buf_printf(&a->sql, "DELETE FROM %s o USING l%s WHERE %s",
                    batch->queued ? facts->parked : facts->table, rows, match);

@@ -1,5 +1,6 @@
 #include "postgres/control.h"
 
+#include "postgres/columns_sql.h"
 #include "postgres/session.h"
 
 #include <stdlib.h>
@@ -96,23 +97,29 @@ static void gauges_answered(void *arg, const PGresult *res, const struct err *wh
 
 void control_ask_gauges(struct control *c, const struct pg_facts *facts)
 {
-    static const char where[] = " WHERE published_at IS NULL";
+    static const char where[] = " AS o WHERE published_at IS NULL";
+    struct buf rows = {0};
     struct buf sql = {0};
+    const char *from;
 
     if (!c->up || c->asking)
         return;
-    buf_printf(
-        &sql,
-        "SELECT CASE WHEN n <= 1000000 THEN n ELSE (SELECT max(seq) - min(seq) + 1 FROM %s%s)"
-        " END, (SELECT extract(epoch FROM pg_catalog.clock_timestamp() - created_at)"
-        " FROM %s%s ORDER BY seq LIMIT 1), (SELECT pg_catalog.count(*) FROM (SELECT 1 FROM %s"
-        " LIMIT 100000) AS d)"
-        " FROM (SELECT pg_catalog.count(*) AS n FROM (SELECT 1 FROM %s%s LIMIT 1000001) AS r)"
-        " AS c",
-        facts->table, where, facts->table, where,
-        facts->dead[0] != '\0' && facts->buries ? facts->dead : "(VALUES (1) OFFSET 1) AS none",
-        facts->table, where);
-    if (buf_cstr(&sql) != NULL) {
+    columns_rows(&rows, facts);
+    from = buf_cstr(&rows);
+    if (from != NULL)
+        buf_printf(
+            &sql,
+            "SELECT CASE WHEN n <= 1000000 THEN n ELSE (SELECT max(seq)::bigint - min(seq) + 1 FROM"
+            " %s%s) END, (SELECT extract(epoch FROM pg_catalog.clock_timestamp() - created_at)"
+            " FROM %s%s ORDER BY seq LIMIT 1), (SELECT pg_catalog.count(*) FROM (SELECT 1 FROM %s"
+            " LIMIT 100000) AS d)"
+            " FROM (SELECT pg_catalog.count(*) AS n FROM (SELECT 1 FROM %s%s LIMIT 1000001) AS r)"
+            " AS c",
+            from, where, from, where,
+            facts->dead[0] != '\0' && facts->buries ? facts->dead : "(VALUES (1) OFFSET 1) AS none",
+            from, where);
+    buf_free(&rows);
+    if (sql.len > 0 && buf_cstr(&sql) != NULL) {
         c->asking = true;
         pg_conn_query(c->conn, buf_cstr(&sql), NULL, 0, gauges_answered, c);
     }

@@ -1,6 +1,7 @@
 #include "postgres/dead_letters.h"
 
 #include "base/buf.h"
+#include "postgres/columns_sql.h"
 #include "postgres/pg_error.h"
 
 #include <libpq-fe.h>
@@ -16,7 +17,9 @@ struct names {
     char *dead;
     char *discarded;
     char *channel;
-    bool queues; /* parked may hold the events themselves */
+    bool queues;           /* parked may hold the events themselves */
+    char *rows;            /* of the table, under the schema's own names */
+    struct pg_facts facts; /* of it, but for rights */
 };
 
 static void free_names(struct names *n)
@@ -26,6 +29,16 @@ static void free_names(struct names *n)
     free(n->dead);
     free(n->discarded);
     free(n->channel);
+    free(n->rows);
+}
+
+/* By the guard of the outbox, of an event that is no better than it was. The guard names a column,
+ * which a CHECK does not, whose detail would be the row. */
+static bool is_refused(const PGresult *res)
+{
+    return pg_error_is(res, PG_CHECK_VIOLATION) &&
+           PQresultErrorField(res, PG_DIAG_COLUMN_NAME) != NULL &&
+           PQresultErrorField(res, PG_DIAG_MESSAGE_DETAIL) != NULL;
 }
 
 static int run(PGconn *conn, const char *sql, int n, const char *const *values, PGresult **ret,
@@ -42,6 +55,10 @@ static int run(PGconn *conn, const char *sql, int n, const char *const *values, 
     }
     if (PQstatus(conn) == CONNECTION_BAD)
         rc = pg_error_of_conn(err, conn);
+    else if (is_refused(res))
+        rc = err_set(err, ERR_ROW, "%s. %s Nothing is retried: correct it, or retry the others",
+                     PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY),
+                     PQresultErrorField(res, PG_DIAG_MESSAGE_DETAIL));
     else
         rc = pg_error_of_result(err, res);
     PQclear(res);
@@ -81,14 +98,40 @@ static int find_names(PGconn *conn, const char *table, struct names *ret, struct
                      "with psql -f schema/migrations/0002_failures.up.sql",
                      PQgetvalue(res, 0, 0));
     } else {
-        *ret = (struct names){copy(res, 0), copy(res, 1), copy(res, 2),
-                              copy(res, 3), copy(res, 4), PQgetvalue(res, 0, 6)[0] == 't'};
+        *ret = (struct names){.table = copy(res, 0),
+                              .parked = copy(res, 1),
+                              .dead = copy(res, 2),
+                              .discarded = copy(res, 3),
+                              .channel = copy(res, 4),
+                              .queues = PQgetvalue(res, 0, 6)[0] == 't'};
         if (ret->table == NULL || ret->parked == NULL || ret->dead == NULL ||
             ret->discarded == NULL || ret->channel == NULL)
             rc = err_set(err, ERR_NOMEM, "out of memory");
     }
     PQclear(res);
     return rc;
+}
+
+static int find_columns(PGconn *conn, const struct dead_request *r, struct names *n,
+                        struct err *err)
+{
+    struct pg_inspect_options options = {.table = r->table, .columns = r->columns};
+    const char *values[PG_INSPECT_PARAMETERS];
+    struct buf rows = {0};
+    PGresult *res;
+    int rc;
+
+    pg_inspect_parameters(&options, values);
+    rc = run(conn, pg_inspect_sql(), PG_INSPECT_PARAMETERS, values, &res, err);
+    if (rc == 0)
+        rc = pg_inspect_columns(&n->facts, res, &options, err);
+    PQclear(res);
+    if (rc != 0)
+        return rc;
+    columns_rows(&rows, &n->facts);
+    n->rows = buf_cstr(&rows) == NULL ? NULL : strdup(buf_cstr(&rows));
+    buf_free(&rows);
+    return n->rows == NULL ? err_set(err, ERR_NOMEM, "out of memory") : 0;
 }
 
 /* ---- statements ---- */
@@ -114,9 +157,9 @@ static void with_events(struct buf *sql, const struct names *n)
 
     buf_printf(sql,
                "WITH events AS (SELECT %s FROM %s WHERE aggregatetype IS NOT NULL UNION ALL"
-               " SELECT %s FROM %s WHERE (seq, id) IN (SELECT seq, id FROM %s WHERE"
+               " SELECT %s FROM %s AS o WHERE (seq, id) IN (SELECT seq, id FROM %s WHERE"
                " aggregatetype IS NULL)) ",
-               columns, n->parked, columns, n->table, n->parked);
+               columns, n->parked, columns, n->rows, n->parked);
 }
 
 static void select_sql(struct buf *sql, const struct dead_request *r, const struct names *n)
@@ -132,7 +175,7 @@ static void select_sql(struct buf *sql, const struct dead_request *r, const stru
                "SELECT 'parked' AS state, f.parked_at AS since, f.id, f.topic, f.aggregateid AS"
                " key, f.class, f.error, f.seq%s%s FROM %s f LEFT JOIN %s e ON e.seq = f.seq AND"
                " e.id = f.id",
-               more, most, n->parked, n->queues ? "events" : n->table);
+               more, most, n->parked, n->queues ? "events" : n->rows);
     where(sql, "topic");
     buf_printf(sql, heads);
     buf_printf(sql,
@@ -152,6 +195,19 @@ static void retry_queues(struct buf *sql, const struct names *n)
     buf_printf(sql, " AND f.aggregatetype IS NOT NULL AND f.class <> 'behind' RETURNING f.*), ");
 }
 
+/* A table of another shape may have each id once, and where rows are marked it still has that of an
+ * event that died in a stream: it goes before the event comes again. */
+static void replaced(struct buf *sql, const struct names *n)
+{
+    const struct column_name *names = n->facts.columns->names;
+
+    buf_printf(sql,
+               "x AS (DELETE FROM %s e USING d WHERE e.%s = d.seq AND e.%s = d.id AND e.%s IS NOT"
+               " NULL RETURNING 1), ",
+               n->table, names[COLUMN_SEQ].quoted, names[COLUMN_ID].quoted,
+               names[COLUMN_PUBLISHED_AT].quoted);
+}
+
 /* A union cannot carry json, which has no equality; nothing here asks for one but its text. */
 static void retry_sql(struct buf *sql, const struct names *n)
 {
@@ -162,26 +218,45 @@ static void retry_sql(struct buf *sql, const struct names *n)
         retry_queues(sql, n);
     buf_printf(sql, "d AS (DELETE FROM %s f", n->dead);
     where(sql, "routed_topic");
+    buf_printf(sql, " AND (SELECT ");
+    columns_lost(sql, &n->facts);
+    buf_printf(sql, " FROM (SELECT f.*) AS d) IS NULL RETURNING f.*), ");
+    if (!n->facts.plain)
+        replaced(sql, n);
+    buf_printf(sql, "i AS (INSERT INTO %s ", n->table);
+    columns_insert(sql, &n->facts);
     buf_printf(sql,
-               " RETURNING f.*), i AS (INSERT INTO %s (id, aggregatetype, aggregateid, type,"
-               " payload, payload_bytes, headers, topic, partition, created_at) SELECT id,"
-               " aggregatetype, aggregateid, type, payload, payload_bytes, headers, topic,"
-               " partition, created_at FROM d ORDER BY seq)"
+               " FROM d%s ORDER BY seq)"
                " SELECT 'parked' AS state, parked_at AS since, id, topic, aggregateid AS key,"
                " class, error, seq FROM %s UNION ALL SELECT 'dead', died_at, id, routed_topic,"
                " aggregateid, class, error, seq FROM d ORDER BY 1 DESC, seq",
-               n->table, n->queues ? "(SELECT * FROM k UNION ALL SELECT * FROM q) AS k" : "k");
+               n->facts.plain ? "" : ", (SELECT pg_catalog.count(*) FROM x) AS x",
+               n->queues ? "(SELECT * FROM k UNION ALL SELECT * FROM q) AS k" : "k");
+}
+
+/* Those that the table cannot hold, of which there must not be any. */
+static void lost_sql(struct buf *sql, const struct names *n)
+{
+    buf_printf(sql, "SELECT id, lost FROM (SELECT d.seq, d.id, ");
+    columns_lost(sql, &n->facts);
+    buf_printf(sql, " AS lost FROM (SELECT * FROM %s f", n->dead);
+    where(sql, "routed_topic");
+    buf_printf(sql, ") AS d) AS d WHERE lost IS NOT NULL ORDER BY seq LIMIT 1");
 }
 
 static void discard_sql(struct buf *sql, const struct names *n)
 {
+    const char *seq = n->facts.columns->names[COLUMN_SEQ].quoted;
+    const char *id = n->facts.columns->names[COLUMN_ID].quoted;
+    const char *type = n->facts.columns->names[COLUMN_TYPE].quoted;
+
     buf_printf(sql, "WITH k AS (DELETE FROM %s f", n->parked);
     where(sql, "topic");
     buf_printf(sql, heads);
     buf_printf(sql,
-               " RETURNING f.*), o AS (DELETE FROM %s e USING k WHERE e.seq = k.seq AND e.id ="
-               " k.id RETURNING e.seq, e.id, e.type), d AS (DELETE FROM %s f",
-               n->table, n->dead);
+               " RETURNING f.*), o AS (DELETE FROM %s e USING k WHERE e.%s = k.seq AND e.%s ="
+               " k.id RETURNING e.%s AS seq, e.%s AS id, %s%s AS type), d AS (DELETE FROM %s f",
+               n->table, seq, id, seq, id, *type != '\0' ? "e." : "NULL::text", type, n->dead);
     where(sql, "routed_topic");
     buf_printf(sql,
                " RETURNING f.*), a AS (SELECT 'parked' AS state, k.parked_at AS since, k.id,"
@@ -210,6 +285,30 @@ static void give(const PGresult *res, dead_row_fn row, void *arg)
     }
 }
 
+static int refuse_lost(PGconn *conn, const struct names *n, const char *const *values,
+                       struct err *err)
+{
+    struct buf sql = {0};
+    PGresult *res = NULL;
+    int rc;
+
+    lost_sql(&sql, n);
+    if (buf_cstr(&sql) == NULL)
+        rc = err_set(err, ERR_NOMEM, "out of memory for a statement");
+    else
+        rc = run(conn, buf_cstr(&sql), 4, values, &res, err);
+    buf_free(&sql);
+    if (rc == 0 && PQntuples(res) > 0)
+        rc = err_set(err, ERR_CONFIG,
+                     "event %s has a value of \"%s\" that table %s has no column for, so it cannot "
+                     "be written there again, and none was: add the column and set columns.%s, or "
+                     "take the value out of %s",
+                     PQgetvalue(res, 0, 0), PQgetvalue(res, 0, 1), n->table, PQgetvalue(res, 0, 1),
+                     n->dead);
+    PQclear(res);
+    return rc;
+}
+
 /* What changes is told to a relay within the same transaction. */
 static int carry_out(PGconn *conn, const struct dead_request *r, const struct names *n,
                      PGresult **ret, struct err *err)
@@ -233,6 +332,8 @@ static int carry_out(PGconn *conn, const struct dead_request *r, const struct na
     else
         rc = run(conn, "BEGIN", 0, NULL, &res, err);
     PQclear(res);
+    if (rc == 0 && changes && r->verb == DEAD_RETRY)
+        rc = refuse_lost(conn, n, values, err);
     if (rc == 0)
         rc =
             run(conn, buf_cstr(&sql), changes && r->verb == DEAD_DISCARD ? 5 : 4, values, ret, err);
@@ -263,6 +364,8 @@ int dead_letters(const struct dead_request *r, dead_row_fn row, void *arg, struc
         rc = pg_error_of_conn(err, conn);
     else
         rc = find_names(conn, r->table, &names, err);
+    if (rc == 0)
+        rc = find_columns(conn, r, &names, err);
     if (rc == 0)
         rc = carry_out(conn, r, &names, &res, err);
     if (rc == 0)

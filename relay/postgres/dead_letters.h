@@ -3,7 +3,7 @@
 #ifndef OUTBOX_POSTGRES_DEAD_LETTERS_H
 #define OUTBOX_POSTGRES_DEAD_LETTERS_H
 
-#include "base/err.h"
+#include "core/columns.h"
 
 #include <stdbool.h>
 
@@ -30,13 +30,15 @@ struct dead_request {
     const char *reason; /* DEAD_DISCARD */
     const char *uri;    /* as postgres.uri */
     const char *table;  /* as source.table */
+    const struct columns *columns;
 };
 
 /* One event: n columns, NULL for SQL null; all borrowed. */
 typedef void (*dead_row_fn)(void *arg, int n, const char *const *names, const char *const *values);
 
 /* All or nothing, in one transaction; row for each event that it was about. ERR_CONFIG (no such
- * table), ERR_PERMISSION, ERR_UNAVAILABLE, ... */
+ * table; a dead event that is to be written has what the table has no column for), ERR_PERMISSION,
+ * ERR_UNAVAILABLE, ... */
 int dead_letters(const struct dead_request *request, dead_row_fn row, void *arg, struct err *err);
 
 #endif

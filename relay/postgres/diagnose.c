@@ -101,7 +101,7 @@ static int run(struct diagnosis *d, const char *sql, struct err *err)
 static int ask(struct diagnosis *d, bool builtin, const char *sql, int n,
                const char *const *parameters, PGresult **ret, struct err *err)
 {
-    static const Oid text[DIAGNOSE_PARAMETERS] = {25, 25, 25, 25, 25, 25, 25};
+    static const Oid text[DIAGNOSE_PARAMETERS] = {25, 25, 25, 25, 25, 25, 25, 25, 25};
     char first[sizeof begin + sizeof names_are_builtin];
     int rc;
 
@@ -373,12 +373,18 @@ static void fill_parameters(struct diagnosis *d)
     d->parameters[DIAGNOSE_DEAD] = d->facts.dead;
     d->parameters[DIAGNOSE_SLOT] = d->options->slot;
     d->parameters[DIAGNOSE_BUDGET] = d->budget;
+    d->parameters[DIAGNOSE_XID] = d->facts.columns->names[COLUMN_XID].text;
+    d->parameters[DIAGNOSE_PUBLISHED_AT] = d->facts.columns->names[COLUMN_PUBLISHED_AT].text;
 }
 
 static int inspect(struct diagnosis *d, struct err *err)
 {
+    const char *parameters[PG_INSPECT_PARAMETERS];
     PGresult *res;
-    int rc = ask(d, false, pg_inspect_sql(), 1, &d->options->table.table, &res, err);
+    int rc;
+
+    pg_inspect_parameters(&d->options->table, parameters);
+    rc = ask(d, false, pg_inspect_sql(), PG_INSPECT_PARAMETERS, parameters, &res, err);
 
     if (rc == 0 && !is_good(res))
         rc = pg_error_of_result(err, res);

@@ -1,6 +1,8 @@
 /* Sessions run these with search_path = pg_catalog, so that nothing here has to be qualified. */
 #include "postgres/diagnose_sql.h"
 
+#include "postgres/columns_sql.h"
+
 #include <stdio.h>
 
 /* A transaction of a service takes milliseconds: what is open for so long is somebody's mistake, or
@@ -108,15 +110,17 @@ static const char indexes[] =
     "SELECT 'warns', 'no index on xid serves: each look for what has committed reads every row',"
     " $2, coalesce((SELECT format('REINDEX INDEX CONCURRENTLY %s;', i.indexrelid::regclass)"
     "  FROM pg_index i WHERE i.indrelid = c.oid AND i.indkey[0] = a.attnum LIMIT 1),"
-    " format('CREATE INDEX %sON %s (xid) WHERE published_at IS NULL;',"
-    "  CASE WHEN c.relkind = 'p' THEN '' ELSE 'CONCURRENTLY ' END, $2))"
-    " FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'xid'"
+    " format('CREATE INDEX %sON %s (%I) WHERE %I IS NULL;',"
+    "  CASE WHEN c.relkind = 'p' THEN '' ELSE 'CONCURRENTLY ' END, $2, $8, $9))"
+    " FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = $8"
     " WHERE c.oid = $1::oid AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid"
     "  AND i.indkey[0] = a.attnum AND i.indisvalid AND i.indisready)";
 
-/* starts_at: how many dead rows autovacuum begins at. */
+/* Of a partitioned outbox, that partition which needs it most. starts_at: how many dead rows
+ * autovacuum begins at. */
 #define VACUUMED                                                                                   \
-    "t AS MATERIALIZED (SELECT s.n_live_tup AS live, s.n_dead_tup AS dead,"                        \
+    "t AS MATERIALIZED (SELECT c.oid::regclass::text AS name, s.n_live_tup AS live, s.n_dead_tup " \
+    "AS dead,"                                                                                     \
     " greatest(s.last_vacuum, s.last_autovacuum) AS cleaned,"                                      \
     " coalesce((SELECT option_value FROM pg_options_to_table(c.reloptions)"                        \
     "  WHERE option_name = 'autovacuum_enabled'), 'on')::boolean AS enabled,"                      \
@@ -127,7 +131,8 @@ static const char indexes[] =
     "  WHERE option_name = 'autovacuum_vacuum_scale_factor'),"                                     \
     "  current_setting('autovacuum_vacuum_scale_factor'))::float8 * greatest(c.reltuples, 0)"      \
     " AS starts_at FROM pg_class c JOIN pg_stat_all_tables s ON s.relid = c.oid"                   \
-    " WHERE c.oid = $1::oid)"
+    " WHERE c.oid = $1::oid OR c.oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent ="       \
+    " $1::oid) ORDER BY enabled, dead DESC LIMIT 1)"
 
 /*
  * Who keeps vacuum from cleaning, as soon as there is a vacuum's worth to clean. Standbys and slots
@@ -135,7 +140,7 @@ static const char indexes[] =
  */
 static const char horizon[] =
     "WITH " VACUUMED " SELECT 'warns', format('%s keeps vacuum from removing dead rows: %s are"
-    " there', h.who, t.dead), $2, h.remedy FROM t, LATERAL ("
+    " there', h.who, t.dead), t.name, h.remedy FROM t, LATERAL ("
     " SELECT " SESSION " AS who, " TERMINATE " AS remedy, age(a.backend_xmin) AS age"
     " FROM pg_stat_activity a WHERE a.datname = current_database() AND a.backend_xmin IS NOT NULL"
     " AND a.application_name NOT LIKE 'outbox-relay%' AND a.xact_start < clock_timestamp() - " LONG
@@ -160,7 +165,7 @@ static const char horizon[] =
 static const char vacuum[] =
     "WITH " VACUUMED
     " SELECT 'warns', 'autovacuum is disabled for this table, a queue, which swells"
-    " without it', $2, format('ALTER TABLE %s RESET (autovacuum_enabled);', $2)"
+    " without it', name, format('ALTER TABLE %s RESET (autovacuum_enabled);', name)"
     " FROM t WHERE NOT t.enabled"
     " UNION ALL SELECT 'warns', format('%s is off: no table is vacuumed by itself', s.name),"
     " 'the server', format('ALTER SYSTEM RESET %s; SELECT pg_reload_conf();', s.name)"
@@ -169,7 +174,8 @@ static const char vacuum[] =
     " and the last vacuum was %s', t.dead, t.live + t.dead, 100 * t.dead / (t.live + t.dead),"
     " t.starts_at::bigint, coalesce(" AGE(
         "t.cleaned") "::text || ' ago', 'never')),"
-                     " $2, format('VACUUM %s;', $2) FROM t WHERE t.dead > 10 * t.starts_at AND "
+                     " t.name, format('VACUUM %s;', t.name) FROM t WHERE t.dead > 10 * t.starts_at "
+                     "AND "
                      "(t.cleaned IS NULL"
                      " OR t.cleaned < clock_timestamp()"
                      "  - 3 * current_setting('autovacuum_naptime')::interval)";
@@ -230,7 +236,9 @@ void diagnose_lease_sql(struct buf *sql, const struct pg_facts *facts)
 /* What waits behind a parked event is that one's. */
 static void flows_sql(struct buf *sql, const struct pg_facts *facts, const char *topic_sql)
 {
-    buf_printf(sql, " FROM %s AS o WHERE o.published_at IS NULL", facts->table);
+    buf_printf(sql, " FROM ");
+    columns_rows(sql, facts);
+    buf_printf(sql, " AS o WHERE o.published_at IS NULL");
     if (facts->parked[0] != '\0')
         buf_printf(sql,
                    " AND NOT EXISTS (SELECT FROM %s AS k WHERE k.aggregateid = o.aggregateid AND"
@@ -241,9 +249,9 @@ static void flows_sql(struct buf *sql, const struct pg_facts *facts, const char 
 void diagnose_backlog_sql(struct buf *sql, const struct pg_facts *facts, const char *topic_sql)
 {
     buf_printf(sql,
-               "WITH n AS (SELECT count(*) AS n FROM (SELECT FROM %s WHERE published_at IS NULL"
+               "WITH n AS (SELECT count(*) AS n FROM (SELECT FROM %s WHERE %s IS NULL"
                " LIMIT 100001) AS r), e AS (SELECT o.id, o.created_at",
-               facts->table);
+               facts->table, facts->columns->names[COLUMN_PUBLISHED_AT].quoted);
     flows_sql(sql, facts, topic_sql);
     buf_printf(
         sql,

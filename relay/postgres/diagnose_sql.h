@@ -17,6 +17,8 @@ enum diagnose_parameter {
     DIAGNOSE_DEAD,
     DIAGNOSE_SLOT, /* "": none is named */
     DIAGNOSE_BUDGET,
+    DIAGNOSE_XID, /* the columns' names */
+    DIAGNOSE_PUBLISHED_AT,
     DIAGNOSE_PARAMETERS,
 };
 

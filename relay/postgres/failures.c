@@ -3,8 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-int failures_new(struct failures **ret, const char *topic_sql, const char *copy_topic,
-                 const struct failures_callbacks *callbacks, void *arg, struct err *err)
+int failures_new(struct failures **ret, const struct columns *columns, const char *topic_sql,
+                 const char *copy_topic, const struct failures_callbacks *callbacks, void *arg,
+                 struct err *err)
 {
     struct failures *f = calloc(1, sizeof *f);
 
@@ -13,6 +14,7 @@ int failures_new(struct failures **ret, const char *topic_sql, const char *copy_
         failures_free(f);
         return err_set(err, ERR_NOMEM, "out of memory");
     }
+    f->columns = columns;
     f->callbacks = *callbacks;
     f->arg = arg;
     f->last = &f->first;
@@ -70,7 +72,7 @@ int failures_add(struct failures *f, const struct failure_request *r, struct err
     event_id_text(r->id, one->id);
     memcpy(one->error, r->error, len + 1);
     if (r->event != NULL)
-        failure_set_content(one, r->event, r->routed, r->lsn);
+        failure_set_content(one, f->columns, r->event, r->routed, r->lsn);
     if (one->content.failed) {
         free_one(one);
         return nomem(err);
@@ -91,7 +93,7 @@ int failures_give(struct failures *f, uint64_t tag, const struct event *event, s
         one = one->next;
     if (one == NULL)
         return 0;
-    failure_set_content(one, event, routed, lsn);
+    failure_set_content(one, f->columns, event, routed, lsn);
     if (one->content.failed)
         return nomem(err);
     one->to_come = false;

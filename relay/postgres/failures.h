@@ -25,12 +25,13 @@ struct failures_callbacks {
     void (*on_list_end)(void *arg);
 };
 
-/* topic_sql: the routed topic of row "o", an expression. copy_topic: of the dead one each is copied
- * to that topic, in which ${topic} is its own, by a row of the outbox in the same statement; "" for
- * no copies. Both are copied. The caller owns *ret; failures_free after the connection was closed.
- * ERR_NOMEM. */
-int failures_new(struct failures **ret, const char *topic_sql, const char *copy_topic,
-                 const struct failures_callbacks *callbacks, void *arg, struct err *err);
+/* columns: borrowed for its life. topic_sql: the routed topic of row "o", an expression.
+ * copy_topic: of the dead one each is copied to that topic, in which ${topic} is its own, by a row
+ * of the outbox in the same statement; "" for no copies. Both are copied. The caller owns *ret;
+ * failures_free after the connection was closed. ERR_NOMEM. */
+int failures_new(struct failures **ret, const struct columns *columns, const char *topic_sql,
+                 const char *copy_topic, const struct failures_callbacks *callbacks, void *arg,
+                 struct err *err);
 void failures_free(struct failures *f);
 
 enum failure_kind {

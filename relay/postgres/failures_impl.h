@@ -43,6 +43,7 @@ struct failure {
 };
 
 struct failures {
+    const struct columns *columns;
     char *topic_sql;
     char *copy_topic;
     struct failures_callbacks callbacks;
@@ -75,8 +76,8 @@ struct failure_statement {
 };
 
 /* Copies the event; content.failed tells of memory. */
-void failure_set_content(struct failure *one, const struct event *event, struct slice routed,
-                         uint64_t lsn);
+void failure_set_content(struct failure *one, const struct columns *names,
+                         const struct event *event, struct slice routed, uint64_t lsn);
 /* The statement of n from first on: one of anything, several of FAILURE_WHOLE_PARKED. Values are
  * borrowed from them and from ret, whose sql the caller frees. Its first column is 1 if the lease
  * was ours, the second 0 if the row was not there. */

@@ -1,3 +1,4 @@
+#include "postgres/columns_sql.h"
 #include "postgres/failures_impl.h"
 #include "postgres/pg_value.h"
 #include "postgres/read_sql.h"
@@ -41,21 +42,28 @@ static struct slice text_if(bool some, const char *text)
                 : (struct slice){NULL, 0};
 }
 
-void failure_set_content(struct failure *one, const struct event *e, struct slice routed,
-                         uint64_t lsn)
+/* Columns that the outbox has not are not null there. */
+static struct slice or_empty(struct slice value)
+{
+    return value.data != NULL ? value : (struct slice){(const unsigned char *)"", 0};
+}
+
+void failure_set_content(struct failure *one, const struct columns *names, const struct event *e,
+                         struct slice routed, uint64_t lsn)
 {
     struct buf created = {0};
+    struct buf headers = {0};
     char partition[16];
     char at[24];
 
     buf_reset(&one->content);
     set(one, FAILURE_ROUTED, routed);
-    set(one, FAILURE_AGGREGATETYPE, e->aggregatetype);
+    set(one, FAILURE_AGGREGATETYPE, or_empty(e->aggregatetype));
     set(one, FAILURE_AGGREGATEID, e->aggregateid);
-    set(one, FAILURE_TYPE, e->type);
+    set(one, FAILURE_TYPE, or_empty(e->type));
     set(one, FAILURE_PAYLOAD, e->payload);
     set(one, FAILURE_PAYLOAD_BYTES, e->payload_bytes);
-    set(one, FAILURE_HEADERS, e->headers);
+    set(one, FAILURE_HEADERS, columns_folded_headers(names, e, &headers));
     set(one, FAILURE_TOPIC, e->topic);
     (void)snprintf(partition, sizeof partition, "%" PRId32, e->partition);
     set(one, FAILURE_PARTITION, text_if(e->has_partition, partition));
@@ -63,7 +71,8 @@ void failure_set_content(struct failure *one, const struct event *e, struct slic
     set(one, FAILURE_CREATED_AT, (struct slice){created.data, created.len});
     (void)snprintf(at, sizeof at, "%" PRIX32 "/%" PRIX32, (uint32_t)(lsn >> 32), (uint32_t)lsn);
     set(one, FAILURE_LSN, text_if(lsn != 0, at));
-    one->content.failed = one->content.failed || created.failed;
+    one->content.failed = one->content.failed || created.failed || headers.failed;
+    buf_free(&headers);
     buf_free(&created);
 }
 
@@ -95,9 +104,6 @@ static void add_params(struct failure_statement *s, struct failure *one)
 
 /* ---- statements ---- */
 
-/* Begins the headers of a copy, and tells by that what is one. */
-#define COPY_BEGIN "{\"outbox.error\":"
-
 /*
  * A copy is a row like any other, so it is published in its turn, and dies in its turn, of which
  * there is no second copy. What may be at fault is left out of it: partition, time, one of two
@@ -106,20 +112,24 @@ static void add_params(struct failure_statement *s, struct failure *one)
  */
 static void build_copy(const struct failures *f, int copy_topic, struct buf *sql)
 {
+    buf_printf(sql, ", c AS (INSERT INTO %s ", f->facts->table);
+    columns_insert(sql, f->facts);
     buf_printf(
         sql,
-        ", c AS (INSERT INTO %s (aggregatetype, aggregateid, type, payload, payload_bytes, headers,"
-        " topic) SELECT aggregatetype, aggregateid, type, payload, CASE WHEN payload IS NULL THEN"
-        " payload_bytes END, ('" COPY_BEGIN "' || pg_catalog.to_json($6::text)::text ||"
+        " FROM (SELECT pg_catalog.gen_random_uuid() AS id, aggregatetype, aggregateid, type,"
+        " payload, CASE WHEN payload IS NULL THEN payload_bytes END AS payload_bytes,"
+        " ('" COLUMN_COPY_BEGIN "' || pg_catalog.to_json($6::text)::text ||"
         " ',\"outbox.error_class\":' || pg_catalog.to_json($5::text)::text ||"
         " ',\"outbox.topic\":' || pg_catalog.to_json(routed)::text ||"
         " ',\"outbox.id\":\"' || id::text || '\"' || CASE WHEN pg_catalog.json_typeof(headers) ="
         " 'object' AND headers::text !~ '^\\s*[{]\\s*}\\s*$' AND headers::text !~*"
         " '\\\\u(0000|d[89a-f])' THEN ',' || pg_catalog.regexp_replace(headers::text, '^\\s*[{]',"
-        " '') ELSE '}' END)::json, pg_catalog.replace($%d::text, '${topic}', routed)"
-        " FROM (SELECT o.*, %s AS routed FROM d AS o) AS o"
-        " WHERE headers IS NULL OR NOT pg_catalog.starts_with(headers::text, '" COPY_BEGIN "'))",
-        f->facts->table, copy_topic, f->topic_sql);
+        " '') ELSE '}' END)::json AS headers,"
+        " pg_catalog.replace($%d::text, '${topic}', routed) AS topic, NULL::integer AS partition,"
+        " pg_catalog.clock_timestamp() AS created_at"
+        " FROM (SELECT o.*, %s AS routed FROM d AS o) AS o WHERE headers IS NULL OR NOT"
+        " pg_catalog.starts_with(headers::text, '" COLUMN_COPY_BEGIN "')) AS d)",
+        copy_topic, f->topic_sql);
 }
 
 static bool is_dead(const struct failure *one)
@@ -145,11 +155,18 @@ static void build_events(struct failure_statement *s, const struct failures *f,
                    "o AS (SELECT 1 AS n, NULL::pg_lsn AS lsn, o.seq, o.id, $5::text AS class,"
                    " $6::text AS error, %s AS routed",
                    f->topic_sql);
-        names(sql);
-        buf_printf(sql,
-                   " FROM %s AS o WHERE o.seq = $3::bigint AND o.id = $4::uuid AND"
-                   " o.published_at IS NULL)",
-                   f->facts->table);
+        for (int c = FAILURE_AGGREGATETYPE; c < FAILURE_LSN; c++) {
+            buf_printf(sql, ", ");
+            if (c == FAILURE_HEADERS)
+                columns_folded(sql, f->facts);
+            else
+                buf_printf(sql, "o.%s", columns[c].name);
+            buf_printf(sql, " AS %s", columns[c].name);
+        }
+        buf_printf(sql, " FROM ");
+        columns_rows(sql, f->facts);
+        buf_printf(sql, " AS o WHERE o.seq = $3::bigint AND o.id = $4::uuid AND"
+                        " o.published_at IS NULL)");
         return;
     }
     buf_printf(sql, "o (n, seq, id, class, error, routed");
@@ -199,32 +216,41 @@ static void build_buried(struct failure_statement *s, const struct failures *f)
 }
 
 /* Rows: the outbox has them, and its order is theirs. */
-static void build_row(struct failure_statement *s, const struct failures *f, bool dead)
+static void build_dead_row(struct buf *sql, const struct failures *f)
 {
-    if (dead)
-        buf_printf(
-            &s->sql,
-            "o AS (DELETE FROM %s AS t USING l WHERE t.seq = $3::bigint AND t.id = $4::uuid"
-            " AND t.published_at IS NULL RETURNING t.*), d AS (INSERT INTO %s (seq, id,"
-            " aggregatetype, aggregateid, type, payload, payload_bytes, headers, topic, partition,"
-            " created_at, routed_topic, class, error) SELECT seq, id, aggregatetype, aggregateid,"
-            " type, payload, payload_bytes, headers, topic, partition, created_at, %s, $5, $6"
-            " FROM o RETURNING *)",
-            f->facts->table, f->facts->dead, f->topic_sql);
-    else
-        buf_printf(
-            &s->sql,
-            "o AS (SELECT o.* FROM %s AS o, l WHERE o.seq = $3::bigint AND o.id = $4::uuid"
-            " AND o.published_at IS NULL), i AS (INSERT INTO %s (seq, id, topic, aggregateid,"
-            " class, error) SELECT seq, id, %s, aggregateid, $5, $6 FROM o ON CONFLICT DO NOTHING)",
-            f->facts->table, f->facts->parked, f->topic_sql);
+    const struct column_name *n = f->facts->columns->names;
+
+    buf_printf(sql,
+               "o AS (DELETE FROM %s AS t USING l WHERE t.%s = $3::bigint AND t.%s = $4::uuid"
+               " AND t.%s IS NULL RETURNING ",
+               f->facts->table, n[COLUMN_SEQ].quoted, n[COLUMN_ID].quoted,
+               n[COLUMN_PUBLISHED_AT].quoted);
+    columns_list(sql, f->facts, "t");
+    buf_printf(sql,
+               "), d AS (INSERT INTO %s (seq, id, aggregatetype, aggregateid, type, payload,"
+               " payload_bytes, headers, topic, partition, created_at, routed_topic, class, error)"
+               " SELECT seq, id, aggregatetype, aggregateid, type, payload, payload_bytes, ",
+               f->facts->dead);
+    columns_folded(sql, f->facts);
+    buf_printf(sql, ", topic, partition, created_at, %s, $5, $6 FROM o RETURNING *)", f->topic_sql);
+}
+
+static void build_parked_row(struct buf *sql, const struct failures *f)
+{
+    buf_printf(sql, "o AS (SELECT o.* FROM ");
+    columns_rows(sql, f->facts);
+    buf_printf(
+        sql,
+        " AS o, l WHERE o.seq = $3::bigint AND o.id = $4::uuid"
+        " AND o.published_at IS NULL), i AS (INSERT INTO %s (seq, id, topic, aggregateid,"
+        " class, error) SELECT seq, id, %s, aggregateid, $5, $6 FROM o ON CONFLICT DO NOTHING)",
+        f->facts->parked, f->topic_sql);
 }
 
 void failure_statement(struct failure_statement *ret, const struct failures *f,
                        struct failure *first, uint32_t n)
 {
     struct failure *one = first;
-    bool row = first->kind == FAILURE_ROW_PARKED || first->kind == FAILURE_ROW_DEAD;
 
     ret->params =
         (struct pg_params){.values = ret->values, .lengths = ret->lengths, .formats = ret->formats};
@@ -240,8 +266,10 @@ void failure_statement(struct failure_statement *ret, const struct failures *f,
                "WITH l AS MATERIALIZED (SELECT 1 FROM %s WHERE shard = $1::integer AND epoch ="
                " $2::bigint FOR SHARE), ",
                f->facts->lease);
-    if (row)
-        build_row(ret, f, first->kind == FAILURE_ROW_DEAD);
+    if (first->kind == FAILURE_ROW_DEAD)
+        build_dead_row(&ret->sql, f);
+    else if (first->kind == FAILURE_ROW_PARKED)
+        build_parked_row(&ret->sql, f);
     else if (first->kind == FAILURE_AGAIN)
         buf_printf(&ret->sql,
                    "o AS (UPDATE %s AS k SET class = $5, error = $6, parked_at ="
@@ -265,21 +293,21 @@ void failure_statement(struct failure_statement *ret, const struct failures *f,
 /* ---- the list ---- */
 
 /* A row that somebody took away holds nothing up. */
-static void list_rows(struct buf *sql, const struct pg_facts *facts)
+static void list_rows(struct buf *sql, const struct pg_facts *facts, const char *rows)
 {
     buf_printf(sql,
                "WITH held AS (SELECT seq, id FROM %s AS k WHERE EXISTS (SELECT FROM %s AS o WHERE"
                " o.seq = k.seq AND o.id = k.id AND o.published_at IS NULL)), gone AS (DELETE FROM"
                " %s AS k WHERE (k.seq, k.id) NOT IN (SELECT seq, id FROM held))"
                " SELECT topic, aggregateid, false FROM %s AS k JOIN held USING (seq, id)",
-               facts->parked, facts->table, facts->parked, facts->parked);
+               facts->parked, rows, facts->parked, facts->parked);
 }
 
 #define IS_HELD                                                                                    \
     "EXISTS (SELECT FROM %s AS o WHERE o.seq = h.seq AND o.id = h.id AND o.published_at IS NULL)"
 
 /* The same where there are queues; of each key one probe by index, however long its queue is. */
-static void list_queues(struct buf *sql, const struct pg_facts *facts)
+static void list_queues(struct buf *sql, const struct pg_facts *facts, const char *rows)
 {
     buf_printf(sql,
                "WITH RECURSIVE gone AS (DELETE FROM %s AS h WHERE h.aggregatetype IS NULL AND NOT"
@@ -287,18 +315,24 @@ static void list_queues(struct buf *sql, const struct pg_facts *facts)
                " topic LIMIT 1) UNION ALL SELECT n.* FROM keys AS k CROSS JOIN LATERAL (SELECT"
                " aggregateid, topic FROM %s AS n WHERE (n.aggregateid, n.topic) > (k.aggregateid,"
                " k.topic) ORDER BY aggregateid, topic LIMIT 1) AS n)",
-               facts->parked, facts->table, facts->parked, facts->parked);
+               facts->parked, rows, facts->parked, facts->parked);
     buf_printf(sql,
                " SELECT k.topic, k.aggregateid, " QUEUE_GOES " FROM keys AS k CROSS JOIN LATERAL"
                " (SELECT * FROM %s AS h WHERE h.aggregateid = k.aggregateid AND h.topic = k.topic"
                " AND (h.aggregatetype IS NOT NULL OR " IS_HELD ") ORDER BY place LIMIT 1) AS h",
-               facts->parked, facts->table);
+               facts->parked, rows);
 }
 
 void failure_list_sql(struct buf *sql, const struct pg_facts *facts)
 {
-    if (facts->queues)
-        list_queues(sql, facts);
+    struct buf rows = {0};
+
+    columns_rows(&rows, facts);
+    if (buf_cstr(&rows) == NULL)
+        sql->failed = true;
+    else if (facts->queues)
+        list_queues(sql, facts, buf_cstr(&rows));
     else
-        list_rows(sql, facts);
+        list_rows(sql, facts, buf_cstr(&rows));
+    buf_free(&rows);
 }

@@ -1,5 +1,7 @@
 #include "postgres/inspect.h"
 
+#include "postgres/inspect_columns.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,30 +41,8 @@ enum column {
     COL_NOTIFY,
     COL_SEARCH_PATH,
     COL_HIDDEN, /* the schema, quoted, that has the table and may not be used */
+    COL_FORMER, /* the partition that was the table itself */
     COL_COUNT,
-};
-
-/* The columns of the table with the types that the relay reads in binary, and for the remedy what
- * else their definitions say: writers rely on the defaults. */
-static const struct {
-    const char *name;
-    const char *type;
-    const char *extra;
-    const char *fallback; /* the default, or NULL */
-} columns[] = {
-    {"seq", "bigint", " GENERATED ALWAYS AS IDENTITY (CACHE 1) PRIMARY KEY", NULL},
-    {"id", "uuid", " NOT NULL", "gen_random_uuid()"},
-    {"aggregatetype", "text", " NOT NULL", NULL},
-    {"aggregateid", "text", " NOT NULL", NULL},
-    {"type", "text", " NOT NULL", NULL},
-    {"payload", "json", "", NULL},
-    {"payload_bytes", "bytea", "", NULL},
-    {"headers", "json", "", NULL},
-    {"topic", "text", "", NULL},
-    {"partition", "integer", "", NULL},
-    {"xid", "xid8", " NOT NULL", "pg_current_xact_id()"},
-    {"created_at", "timestamp with time zone", " NOT NULL", "clock_timestamp()"},
-    {"published_at", "timestamp with time zone", "", NULL},
 };
 
 /* The timeline out of the name of the WAL file that is being written: pg_control_checkpoint() would
@@ -100,12 +80,8 @@ const char *pg_inspect_sql(void)
            " pg_catalog.has_table_privilege(c.oid, 'INSERT'),"
            " (SELECT pg_catalog.has_column_privilege(c.oid, a.attnum, 'UPDATE')"
            "  FROM pg_catalog.pg_attribute a"
-           "  WHERE a.attrelid = c.oid AND a.attname = 'published_at' AND NOT a.attisdropped),"
-           " (SELECT pg_catalog.string_agg(a.attname || '=' ||"
-           "   pg_catalog.format_type(a.atttypid, NULL) ||"
-           "   CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END, ',')"
-           "  FROM pg_catalog.pg_attribute a"
-           "  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),"
+           "  WHERE a.attrelid = c.oid AND a.attname = $2::text AND NOT a.attisdropped),"
+           " " INSPECT_COLUMNS_SQL ","
            " q.seqcache, q.name,"
            " l.oid, CASE WHEN c.oid IS NOT NULL THEN"
            " pg_catalog.format('%I.%I', n.nspname, c.relname || '_lease') END,"
@@ -136,7 +112,10 @@ const char *pg_inspect_sql(void)
            "    ELSE h.nspname = CURRENT_USER OR pg_catalog.quote_ident(h.nspname) = ANY("
            "     pg_catalog.regexp_split_to_array("
            "      pg_catalog.current_setting('search_path'), ' *, *')) END"
-           "  LIMIT 1)"
+           "  LIMIT 1),"
+           " (SELECT b.oid FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_class b"
+           "  ON b.oid = h.inhrelid"
+           "  WHERE h.inhparent = c.oid AND b.relname = c.relname || '_before')"
            " FROM (SELECT $1::text AS raw, pg_catalog.parse_ident($1) AS name OFFSET 0) i"
            " CROSS JOIN LATERAL (SELECT CASE WHEN pg_catalog.cardinality(i.name) = 1 OR"
            "  (SELECT pg_catalog.has_schema_privilege(u.oid, 'USAGE')"
@@ -157,8 +136,16 @@ const char *pg_inspect_sql(void)
            "  JOIN pg_catalog.pg_namespace sn ON sn.oid = sc.relnamespace"
            "  JOIN pg_catalog.pg_depend d ON d.objid = s.seqrelid AND d.refobjid = c.oid"
            "  JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.refobjsubid"
-           "   AND a.attname = 'seq'"
+           "   AND a.attname = $3::text"
            "  ORDER BY s.seqcache DESC LIMIT 1) q ON true";
+}
+
+void pg_inspect_parameters(const struct pg_inspect_options *options,
+                           const char *ret[PG_INSPECT_PARAMETERS])
+{
+    ret[0] = options->table;
+    ret[1] = options->columns->names[COLUMN_PUBLISHED_AT].text;
+    ret[2] = options->columns->names[COLUMN_SEQ].text;
 }
 
 static const char *value(const PGresult *res, enum column column)
@@ -171,92 +158,6 @@ static bool yes(const PGresult *res, enum column column)
     const char *v = value(res, column);
 
     return v != NULL && v[0] == 't';
-}
-
-/* The type of a column in "a=text,b=bigint NOT NULL", or NULL. */
-static const char *type_of(const char *list, const char *name, size_t *ret_len)
-{
-    size_t len = strlen(name);
-
-    for (const char *p = list; p != NULL && *p != '\0';) {
-        const char *end = strchr(p, ',');
-        size_t n = end == NULL ? strlen(p) : (size_t)(end - p);
-
-        if (n > len && strncmp(p, name, len) == 0 && p[len] == '=') {
-            *ret_len = n - len - 1;
-            return p + len + 1;
-        }
-        p = end == NULL ? NULL : end + 1;
-    }
-    return NULL;
-}
-
-static int column_missing(const char *table, size_t i, struct err *err)
-{
-    const char *fallback = columns[i].fallback;
-
-    return err_set(err, ERR_CONFIG,
-                   "table %s has no column \"%s\": ALTER TABLE %s ADD COLUMN %s %s%s%s%s, as in "
-                   "schema/migrations/0001_outbox.up.sql",
-                   table, columns[i].name, table, columns[i].name, columns[i].type,
-                   columns[i].extra, fallback != NULL ? " DEFAULT " : "",
-                   fallback != NULL ? fallback : "");
-}
-
-static int column_differs(const char *table, size_t i, const char *type, size_t len,
-                          struct err *err)
-{
-    const char *name = columns[i].name;
-    const char *wanted = columns[i].type;
-    char drop[64] = "";
-    char set[128] = "";
-
-    /* A default of the old type would not follow the column to the new one. */
-    if (columns[i].fallback != NULL) {
-        (void)snprintf(drop, sizeof drop, "ALTER COLUMN %s DROP DEFAULT, ", name);
-        (void)snprintf(set, sizeof set, ", ALTER COLUMN %s SET DEFAULT %s", name,
-                       columns[i].fallback);
-    }
-    return err_set(err, ERR_CONFIG,
-                   "column \"%s\" of table %s is %.*s, but has to be %s: ALTER TABLE %s %sALTER "
-                   "COLUMN %s TYPE %s USING %s::text::%s%s, as in "
-                   "schema/migrations/0001_outbox.up.sql",
-                   name, table, (int)len, type, wanted, table, drop, name, wanted, name, wanted,
-                   set);
-}
-
-static int column_nullable(const char *table, size_t i, struct err *err)
-{
-    return err_set(err, ERR_CONFIG,
-                   "column \"%s\" of table %s may be null, and a row without it cannot be "
-                   "published: ALTER TABLE %s ALTER COLUMN %s SET NOT NULL, as in "
-                   "schema/migrations/0001_outbox.up.sql",
-                   columns[i].name, table, table, columns[i].name);
-}
-
-static int check_columns(const PGresult *res, struct err *err)
-{
-    static const char suffix[] = " NOT NULL";
-    static const size_t suffix_len = sizeof suffix - 1;
-    const char *list = value(res, COL_COLUMNS);
-    const char *table = value(res, COL_TABLE);
-
-    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) {
-        size_t len = 0;
-        const char *type = type_of(list, columns[i].name, &len);
-        bool not_null;
-
-        if (type == NULL)
-            return column_missing(table, i, err);
-        not_null = len > suffix_len && memcmp(type + len - suffix_len, suffix, suffix_len) == 0;
-        if (not_null)
-            len -= suffix_len;
-        if (len != strlen(columns[i].type) || memcmp(type, columns[i].type, len) != 0)
-            return column_differs(table, i, type, len, err);
-        if (!not_null && strcmp(columns[i].extra, suffix) == 0)
-            return column_nullable(table, i, err);
-    }
-    return 0;
 }
 
 /* There is no table that the role can see. */
@@ -280,8 +181,8 @@ static int table_missing(const PGresult *res, const struct pg_inspect_options *o
                    options->table, value(res, COL_DATABASE), value(res, COL_SEARCH_PATH));
 }
 
-static int check_table(const PGresult *res, const struct pg_inspect_options *options,
-                       struct err *err)
+static int check_table(struct pg_facts *ret, const PGresult *res,
+                       const struct pg_inspect_options *options, struct err *err)
 {
     const char *kind = value(res, COL_KIND);
     const char *cache = value(res, COL_CACHE);
@@ -294,7 +195,8 @@ static int check_table(const PGresult *res, const struct pg_inspect_options *opt
             err, ERR_CONFIG,
             "%s is no table: set source.table to the table that the services insert into",
             value(res, COL_TABLE));
-    rc = check_columns(res, err);
+    rc =
+        inspect_columns(ret, options->columns, value(res, COL_COLUMNS), value(res, COL_TABLE), err);
     if (rc != 0)
         return rc;
     if (yes(res, COL_ROW_SECURITY))
@@ -306,9 +208,10 @@ static int check_table(const PGresult *res, const struct pg_inspect_options *opt
                        value(res, COL_TABLE));
     if (cache != NULL && strcmp(cache, "1") != 0)
         return err_set(err, ERR_CONFIG,
-                       "the sequence of %s.seq has CACHE %s, which hands out numbers out of order: "
+                       "the sequence of %s.%s has CACHE %s, which hands out numbers out of order: "
                        "ALTER SEQUENCE %s CACHE 1",
-                       value(res, COL_TABLE), cache, value(res, COL_SEQUENCE));
+                       value(res, COL_TABLE), options->columns->names[COLUMN_SEQ].quoted, cache,
+                       value(res, COL_SEQUENCE));
     return 0;
 }
 
@@ -392,9 +295,9 @@ static int check_rights(const PGresult *res, const struct pg_inspect_options *op
             user, table, user);
     if (options->mark && !yes(res, COL_UPDATE))
         return err_set(err, ERR_PERMISSION,
-                       "role \"%s\" may not mark published rows: GRANT UPDATE (published_at) ON %s "
+                       "role \"%s\" may not mark published rows: GRANT UPDATE (%s) ON %s "
                        "TO \"%s\"",
-                       user, table, user);
+                       user, options->columns->names[COLUMN_PUBLISHED_AT].quoted, table, user);
     if (options->buries && !yes(res, COL_DELETE))
         return err_set(err, ERR_PERMISSION,
                        "role \"%s\" may not take dead events out: GRANT DELETE ON %s TO \"%s\", or "
@@ -423,13 +326,28 @@ static void fill(struct pg_facts *f, const PGresult *res)
     f->buries = yes(res, COL_DEAD_RIGHTS);
     (void)snprintf(f->database, sizeof f->database, "%s", value(res, COL_DATABASE));
     (void)snprintf(f->user, sizeof f->user, "%s", value(res, COL_USER));
+    (void)snprintf(f->schema, sizeof f->schema, "%s", value(res, COL_SCHEMA));
+    (void)snprintf(f->name, sizeof f->name, "%s", value(res, COL_NAME));
     f->oid = (uint32_t)strtoul(value(res, COL_OID), NULL, 10);
+    f->former =
+        value(res, COL_FORMER) == NULL ? 0 : (uint32_t)strtoul(value(res, COL_FORMER), NULL, 10);
     (void)snprintf(f->channel, sizeof f->channel, "outbox_relay_%" PRIu32, f->oid);
     f->lock_key = (int64_t)PG_WAKEUP_CLASS << 32 | f->oid;
     f->server_version = (int)strtol(value(res, COL_VERSION), NULL, 10);
     pg_identity_read(&f->identity, res, COL_SYSTEM);
     f->notify_off =
         strcmp(value(res, COL_PREPARED), "0") != 0 && (notify == NULL || strcmp(notify, "on") != 0);
+}
+
+int pg_inspect_columns(struct pg_facts *ret, const PGresult *res,
+                       const struct pg_inspect_options *options, struct err *err)
+{
+    if (PQntuples(res) != 1 || PQnfields(res) != COL_COUNT)
+        return err_set(err, ERR_PROTOCOL, "the server's answer about the table has another shape");
+    if (value(res, COL_OID) == NULL)
+        return table_missing(res, options, err);
+    (void)snprintf(ret->table, sizeof ret->table, "%s", value(res, COL_TABLE));
+    return inspect_columns(ret, options->columns, value(res, COL_COLUMNS), ret->table, err);
 }
 
 int pg_inspect_read(struct pg_facts *ret, const PGresult *res,
@@ -441,7 +359,7 @@ int pg_inspect_read(struct pg_facts *ret, const PGresult *res,
         return err_set(err, ERR_PROTOCOL, "the server's answer about the table has another shape");
     if (strtol(value(res, COL_VERSION), NULL, 10) < 130000)
         return err_set(err, ERR_CONFIG, "the server is older than PostgreSQL 13");
-    rc = check_table(res, options, err);
+    rc = check_table(ret, res, options, err);
     if (rc == 0)
         rc = check_rights(res, options, err);
     if (rc != 0)

@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "core/columns.h"
 
 #include <libpq-fe.h>
 #include <stdbool.h>
@@ -21,15 +22,22 @@ struct pg_identity {
 };
 
 struct pg_facts {
+    const struct columns *columns;   /* borrowed from the options */
+    bool plain;                      /* all names and types are the schema's own */
+    const char *types[COLUMN_KINDS]; /* NULL: there is no such column */
+    const char *additional_types[EVENT_ADDITIONAL_MAX];
     char table[200]; /* qualified and quoted */
     char lease[200];
     char parked[200]; /* "" : there is none */
     char dead[200];
-    bool queues;      /* parked has room for the events themselves */
-    bool buries;      /* dead events may be counted there */
+    bool queues;     /* parked has room for the events themselves */
+    bool buries;     /* dead events may be counted there */
+    char schema[64]; /* of the table, as they are */
+    char name[64];
     char channel[32]; /* NOTIFY */
     int64_t lock_key; /* wake-up */
     uint32_t oid;
+    uint32_t former; /* the oid that it had before it was partitioned; 0: it was not, or long ago */
     int server_version;
     struct pg_identity identity;
     /* Prepared transactions are possible and the database does not say that writers may notify: the
@@ -44,20 +52,28 @@ struct pg_facts {
 
 struct pg_inspect_options {
     const char *table; /* as configured */
-    bool mark;         /* ack.mode=mark: UPDATE instead of DELETE */
-    bool parks;        /* failure.policy or failure.topics say park */
-    bool buries;       /* or dead-letter */
-    bool named;        /* source.slot: events may be in no table */
-    bool copies;       /* and failure.dead_letter_topic is set */
+    const struct columns *columns;
+    bool mark;   /* ack.mode=mark: UPDATE instead of DELETE */
+    bool parks;  /* failure.policy or failure.topics say park */
+    bool buries; /* or dead-letter */
+    bool named;  /* source.slot: events may be in no table */
+    bool copies; /* and failure.dead_letter_topic is set */
 };
 
-/* One statement with one parameter ($1, the table's name, text). */
+/* One statement, and its parameters, text, borrowed from the options. */
+#define PG_INSPECT_PARAMETERS 3
 const char *pg_inspect_sql(void);
+void pg_inspect_parameters(const struct pg_inspect_options *options,
+                           const char *ret[PG_INSPECT_PARAMETERS]);
 
-/* Reads its answer. Errors: ERR_CONFIG, ERR_PERMISSION, ERR_UNAVAILABLE (a standby), each with the
- * remedy. */
+/* Reads its answer; what ret borrows are the options' columns. Errors: ERR_CONFIG, ERR_PERMISSION,
+ * ERR_UNAVAILABLE (a standby), each with the remedy. */
 int pg_inspect_read(struct pg_facts *ret, const PGresult *res,
                     const struct pg_inspect_options *options, struct err *err);
+
+/* The table and its columns alone, whatever else is amiss. */
+int pg_inspect_columns(struct pg_facts *ret, const PGresult *res,
+                       const struct pg_inspect_options *options, struct err *err);
 
 /* The identity alone: two columns, system identifier and timeline in hex (null on a standby). */
 const char *pg_identity_sql(void);

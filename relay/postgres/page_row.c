@@ -2,6 +2,7 @@
 
 #include "postgres/pg_value.h"
 
+#include <stddef.h>
 #include <string.h>
 
 enum field {
@@ -17,8 +18,9 @@ enum field {
     TOPIC,
     PARTITION,
     CREATED_AT,
-    FIELDS,
+    FIELDS, /* and then the additional ones */
 };
+#define FIELDS_MAX (FIELDS + EVENT_ADDITIONAL_MAX)
 /* In a row that opens a round, in place of the event's. */
 enum { SNAPSHOT = AGGREGATETYPE, MAX_SEQ = AGGREGATEID };
 
@@ -50,9 +52,16 @@ static bool parse_header(struct page_row *row, const struct slice *f)
     return row->snapshot.data != NULL && (!row->has_max || pg_digits(f[MAX_SEQ], &row->max_seq));
 }
 
+static bool parse_seq(struct slice f, int64_t *ret)
+{
+    struct reader r = pg_fixed(f, f.len == 4 ? 4 : 8);
+
+    *ret = f.len == 4 ? (int32_t)read_u32(&r) : (int64_t)read_u64(&r);
+    return !r.failed;
+}
+
 static bool parse_event(struct event *e, const struct slice *f)
 {
-    struct reader seq = pg_fixed(f[SEQ], 8);
     struct reader xid = pg_fixed(f[XID], 8);
     struct reader created = pg_fixed(f[CREATED_AT], 8);
     struct reader partition = pg_fixed(f[PARTITION], 4);
@@ -60,7 +69,6 @@ static bool parse_event(struct event *e, const struct slice *f)
     if (f[ID].data == NULL || f[ID].len != EVENT_ID_LEN)
         return false;
     memcpy(e->id, f[ID].data, EVENT_ID_LEN);
-    e->seq = (int64_t)read_u64(&seq);
     e->xid = read_u64(&xid);
     e->aggregatetype = f[AGGREGATETYPE];
     e->aggregateid = f[AGGREGATEID];
@@ -73,9 +81,8 @@ static bool parse_event(struct event *e, const struct slice *f)
     if (e->has_partition)
         e->partition = (int32_t)read_u32(&partition);
     e->created_us = pg_time_to_unix((int64_t)read_u64(&created));
-    return !seq.failed && !xid.failed && !created.failed &&
-           (!e->has_partition || !partition.failed) && e->aggregatetype.data != NULL &&
-           e->aggregateid.data != NULL && e->type.data != NULL;
+    return parse_seq(f[SEQ], &e->seq) && !xid.failed && !created.failed &&
+           (!e->has_partition || !partition.failed) && e->aggregateid.data != NULL;
 }
 
 static int refuse(struct err *err)
@@ -83,21 +90,28 @@ static int refuse(struct err *err)
     return err_set(err, ERR_PROTOCOL, "a row of the outbox arrived in a form that does not parse");
 }
 
-static int parse_fields(struct page_row *ret, const struct slice *f, struct err *err)
+static int parse_fields(struct page_row *ret, const struct slice *f, size_t n, struct err *err)
 {
     bool ok = f[SEQ].data == NULL ? parse_header(ret, f) : parse_event(&ret->event, f);
 
-    return ok ? 0 : refuse(err);
+    if (!ok)
+        return refuse(err);
+    if (n > FIELDS) {
+        memcpy(ret->additional, f + FIELDS, (n - FIELDS) * sizeof *f);
+        ret->event.additional = ret->additional;
+        ret->event.nadditional = (uint32_t)(n - FIELDS);
+    }
+    return 0;
 }
 
 int page_row_of_copy(struct page_row *ret, const char *data, size_t len, bool first,
                      struct err *err)
 {
     struct reader r = reader_of(data, len);
-    struct slice fields[FIELDS];
+    struct slice fields[FIELDS_MAX];
     uint16_t n;
 
-    memset(ret, 0, sizeof *ret);
+    memset(ret, 0, offsetof(struct page_row, additional));
     if (first)
         skip_signature(&r);
     n = read_u16(&r);
@@ -105,25 +119,26 @@ int page_row_of_copy(struct page_row *ret, const char *data, size_t len, bool fi
         ret->kind = PAGE_ROW_END;
         return 0;
     }
-    if (n != FIELDS)
+    if (n < FIELDS || n > FIELDS_MAX)
         return refuse(err);
-    for (int i = 0; i < FIELDS; i++)
+    for (int i = 0; i < n; i++)
         fields[i] = field(&r);
-    return r.failed || r.at != r.end ? refuse(err) : parse_fields(ret, fields, err);
+    return r.failed || r.at != r.end ? refuse(err) : parse_fields(ret, fields, n, err);
 }
 
 int page_row_of_result(struct page_row *ret, const PGresult *res, struct err *err)
 {
-    struct slice fields[FIELDS];
+    struct slice fields[FIELDS_MAX];
+    int n = PQnfields(res);
 
-    memset(ret, 0, sizeof *ret);
-    if (PQntuples(res) != 1 || PQnfields(res) != FIELDS)
+    memset(ret, 0, offsetof(struct page_row, additional));
+    if (PQntuples(res) != 1 || n < FIELDS || n > FIELDS_MAX)
         return refuse(err);
-    for (int i = 0; i < FIELDS; i++) {
+    for (int i = 0; i < n; i++) {
         bool null = PQgetisnull(res, 0, i);
 
         fields[i].data = null ? NULL : (const unsigned char *)PQgetvalue(res, 0, i);
         fields[i].len = null ? 0 : (size_t)PQgetlength(res, 0, i);
     }
-    return parse_fields(ret, fields, err);
+    return parse_fields(ret, fields, (size_t)n, err);
 }

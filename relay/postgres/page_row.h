@@ -24,6 +24,7 @@ struct page_row {
     struct slice snapshot; /* PAGE_ROW_HEADER */
     bool has_max;
     int64_t max_seq;
+    struct slice additional[EVENT_ADDITIONAL_MAX]; /* the event's */
 };
 
 /* Parses one message of a COPY; first tells that it is the first. ERR_PROTOCOL on anything

@@ -2,6 +2,7 @@
 
 #include "core/event.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,8 +21,8 @@ static const struct pg_type types[] = {
     {20, PG_INTEGER, 8, "int8"},     {23, PG_INTEGER, 4, "int4"}, {21, PG_INTEGER, 2, "int2"},
     {2950, PG_UUID, 16, "uuid"},     {5069, PG_XID8, 8, "xid8"},  {1184, PG_TIME, 8, "timestamptz"},
     {1114, PG_TIME, 8, "timestamp"}, {25, PG_TEXT, 0, "text"},    {1043, PG_TEXT, 0, "varchar"},
-    {1042, PG_TEXT, 0, "bpchar"},    {19, PG_TEXT, 0, "name"},    {114, PG_TEXT, 0, "json"},
-    {3802, PG_JSONB, 0, "jsonb"},    {17, PG_BYTEA, 0, "bytea"},
+    {1042, PG_TEXT, 0, "bpchar"},    {19, PG_TEXT, 0, "name"},    {PG_OID_JSON, PG_TEXT, 0, "json"},
+    {3802, PG_JSONB, 0, "jsonb"},    {17, PG_BYTEA, 0, "bytea"},  {16, PG_BOOL, 1, "bool"},
 };
 static const struct pg_type user_type = {0, PG_TEXT, 0, ""};
 static const struct pg_type other_type = {0, PG_OTHER, 0, ""};
@@ -182,6 +183,51 @@ bool pg_bytes(const struct pg_value *v, struct buf *scratch, struct slice *ret)
         *ret = (struct slice){v->bytes.data + 1, v->bytes.len - 1};
     }
     return true;
+}
+
+static bool bool_text(const struct pg_value *v, struct slice *ret)
+{
+    bool value;
+
+    if (v->bytes.len != 1)
+        return false;
+    value = v->bytes.data[0] == (v->binary ? 1 : 't');
+    *ret = (struct slice){(const unsigned char *)(value ? "true" : "false"), value ? 4 : 5};
+    return true;
+}
+
+bool pg_text(const struct pg_value *v, struct buf *scratch, struct slice *ret)
+{
+    char uuid[EVENT_ID_TEXT];
+    unsigned char id[EVENT_ID_LEN];
+    int64_t n;
+
+    *ret = v->bytes;
+    if (v->type->family == PG_BOOL)
+        return bool_text(v, ret);
+    if (!v->binary)
+        return true;
+    buf_reset(scratch);
+    switch (v->type->family) {
+    case PG_TEXT:
+    case PG_JSONB:
+        return pg_bytes(v, scratch, ret);
+    case PG_INTEGER:
+        if (!pg_integer(v, &n))
+            return false;
+        buf_printf(scratch, "%" PRId64, n);
+        break;
+    case PG_UUID:
+        if (!pg_uuid(v, id))
+            return false;
+        event_id_text(id, uuid);
+        buf_append(scratch, uuid, EVENT_ID_TEXT - 1);
+        break;
+    default:
+        return false;
+    }
+    *ret = (struct slice){scratch->data, scratch->len};
+    return !scratch->failed;
 }
 
 /* -- time -------------------------------------------------------------------------------------- */

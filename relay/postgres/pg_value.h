@@ -21,7 +21,10 @@ enum pg_family {
     PG_TEXT, /* its bytes are its text in either form: json and enums too */
     PG_JSONB,
     PG_BYTEA,
+    PG_BOOL,
 };
+
+#define PG_OID_JSON 114
 
 struct pg_type {
     uint32_t oid;
@@ -52,6 +55,10 @@ bool pg_time(const struct pg_value *v, int64_t *ret);
 /* PG_TEXT, PG_JSONB, PG_BYTEA: borrowed from the value, or from scratch, whose failed flag tells of
  * memory. */
 bool pg_bytes(const struct pg_value *v, struct buf *scratch, struct slice *ret);
+
+/* What a cast to text makes of it: of all but PG_OTHER, PG_TIME, PG_XID8 and PG_BYTEA. As pg_bytes.
+ */
+bool pg_text(const struct pg_value *v, struct buf *scratch, struct slice *ret);
 
 /* What has to be there with this length, else the reader has failed. */
 struct reader pg_fixed(struct slice s, size_t len);

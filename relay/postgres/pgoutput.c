@@ -14,7 +14,10 @@ struct domain {
 };
 
 struct pgoutput {
+    const struct columns *names;
     uint32_t table;
+    const char *schema;
+    const char *name;
     uint32_t told;                 /* whose columns these are, by its oid; 0: nobody's */
     struct stream_columns columns; /* by the outbox's latest Relation message */
     struct buf domains;            /* of struct domain, since the last Relation message */
@@ -27,10 +30,13 @@ struct scan {
     const char *wrong; /* once something is, besides its length */
 };
 
-int pgoutput_new(struct pgoutput **ret, struct err *err)
+int pgoutput_new(struct pgoutput **ret, const struct columns *columns, struct err *err)
 {
     *ret = calloc(1, sizeof **ret);
-    return *ret == NULL ? err_set(err, ERR_NOMEM, "out of memory for the replication stream") : 0;
+    if (*ret == NULL)
+        return err_set(err, ERR_NOMEM, "out of memory for the replication stream");
+    (*ret)->names = columns;
+    return 0;
 }
 
 void pgoutput_free(struct pgoutput *p)
@@ -45,6 +51,12 @@ void pgoutput_free(struct pgoutput *p)
 void pgoutput_set_table(struct pgoutput *p, uint32_t oid)
 {
     p->table = oid;
+}
+
+void pgoutput_set_name(struct pgoutput *p, const char *schema, const char *name)
+{
+    p->schema = schema;
+    p->name = name;
 }
 
 void pgoutput_reset(struct pgoutput *p)
@@ -242,17 +254,22 @@ static void read_column(const struct pgoutput *p, struct scan *s, struct stream_
         wrong(s, "it has more columns than a table can, or one twice");
 }
 
+static bool same_text(struct slice s, const char *text)
+{
+    return s.len == strlen(text) && memcmp(s.data, text, s.len) == 0;
+}
+
 static int parse_relation(struct pgoutput *p, struct scan *s, struct pgoutput_message *ret,
                           struct err *err)
 {
-    struct stream_columns columns = {0};
+    struct stream_columns columns = {.names = p->names};
     uint32_t oid = read_u32(&s->r);
+    struct slice schema = read_string(s);
+    struct slice name = read_string(s);
     uint16_t n;
     int rc;
 
     (void)ret;
-    (void)read_string(s); /* schema */
-    (void)read_string(s); /* name */
     (void)read_u8(&s->r); /* replica identity */
     n = read_u16(&s->r);
     for (uint16_t i = 0; i < n && !s->r.failed; i++)
@@ -260,6 +277,8 @@ static int parse_relation(struct pgoutput *p, struct scan *s, struct pgoutput_me
     rc = ended(s, err);
     if (rc != 0)
         return rc;
+    if (p->name != NULL && same_text(schema, p->schema) && same_text(name, p->name))
+        p->table = oid;
     if (is_outbox(p, oid)) {
         p->told = oid;
         p->columns = columns;

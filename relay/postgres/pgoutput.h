@@ -9,7 +9,7 @@
 #define OUTBOX_POSTGRES_PGOUTPUT_H
 
 #include "base/err.h"
-#include "core/event.h"
+#include "core/columns.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -43,12 +43,15 @@ struct pgoutput_message {
     struct slice content;
 };
 
-/* The caller owns *ret. ERR_NOMEM. */
-int pgoutput_new(struct pgoutput **ret, struct err *err);
+/* columns: borrowed for its life. The caller owns *ret. ERR_NOMEM. */
+int pgoutput_new(struct pgoutput **ret, const struct columns *columns, struct err *err);
 void pgoutput_free(struct pgoutput *p);
 /* The outbox, by its oid (publish_via_partition_root gives the root's); until then there is none.
  * To be named before the stream starts: of other relations nothing is remembered. */
 void pgoutput_set_table(struct pgoutput *p, uint32_t oid);
+/* Another relation is the outbox as soon as the stream names it so: one that became a partition is
+ * followed by the partitioned one that took its name. Borrowed. */
+void pgoutput_set_name(struct pgoutput *p, const char *schema, const char *name);
 /* A new stream: relations are told again. */
 void pgoutput_reset(struct pgoutput *p);
 /*

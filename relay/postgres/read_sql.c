@@ -1,31 +1,41 @@
 #include "postgres/read_sql.h"
 
-#include <inttypes.h>
+#include "postgres/columns_sql.h"
 
-/* In the order that copy_row.c expects. */
-#define COLUMNS                                                                                    \
-    "seq, id, xid, aggregatetype, aggregateid, type, payload, payload_bytes, headers, topic, "     \
-    "partition, created_at"
+#include <inttypes.h>
 
 /* In delete mode too: both indexes are partial, and rows that mark mode left are not published
  * again. */
 #define UNPUBLISHED "published_at IS NULL"
 
+/* "SELECT columns FROM the outbox AS o WHERE it is unpublished" */
+static void unpublished(struct buf *sql, const struct pg_facts *facts)
+{
+    buf_printf(sql, "SELECT ");
+    columns_fields(sql, facts);
+    buf_printf(sql, " FROM ");
+    columns_rows(sql, facts);
+    buf_printf(sql, " AS o WHERE " UNPUBLISHED);
+}
+
 /* The first row of a page that opens a round: the statement's own snapshot, and the highest seq it
  * sees. */
-static void header(struct buf *sql, const char *table, bool with_max)
+static void header(struct buf *sql, const struct pg_facts *facts, bool with_max)
 {
     buf_printf(sql, "SELECT NULL::pg_catalog.int8, NULL::pg_catalog.uuid, NULL::pg_catalog.xid8,"
                     " pg_catalog.pg_current_snapshot()::pg_catalog.text,");
-    if (with_max)
-        buf_printf(sql,
-                   " (SELECT pg_catalog.max(seq)::pg_catalog.text FROM %s WHERE " UNPUBLISHED "),",
-                   table);
-    else
+    if (with_max) {
+        buf_printf(sql, " (SELECT pg_catalog.max(seq)::pg_catalog.text FROM ");
+        columns_rows(sql, facts);
+        buf_printf(sql, " AS o WHERE " UNPUBLISHED "),");
+    } else {
         buf_printf(sql, " NULL::pg_catalog.text,");
+    }
     buf_printf(sql, " NULL::pg_catalog.text, NULL::pg_catalog.json, NULL::pg_catalog.bytea,"
                     " NULL::pg_catalog.json, NULL::pg_catalog.text, NULL::pg_catalog.int4,"
-                    " NULL::pg_catalog.timestamptz UNION ALL ");
+                    " NULL::pg_catalog.timestamptz");
+    columns_more_nulls(sql, facts);
+    buf_printf(sql, " UNION ALL ");
 }
 
 /* What waits behind a parked event, and that itself, would only be passed over here, however many
@@ -38,13 +48,14 @@ static void not_parked(struct buf *sql, const char *parked, const char *topic_sq
                parked, topic_sql);
 }
 
-static void start_page(struct buf *sql, const struct read_request *r, const char *table,
-                       const char *parked, const char *topic_sql)
+static void start_page(struct buf *sql, const struct read_request *r, const struct pg_facts *facts,
+                       const char *topic_sql)
 {
-    buf_printf(sql, "(SELECT " COLUMNS " FROM %s AS o WHERE " UNPUBLISHED " AND seq > %" PRId64,
-               table, r->after);
+    buf_printf(sql, "(");
+    unpublished(sql, facts);
+    buf_printf(sql, " AND seq > %" PRId64, r->after);
     if (r->parked)
-        not_parked(sql, parked, topic_sql);
+        not_parked(sql, facts->parked, topic_sql);
     /* Only what had ended when the round opened, so that no row passes one of its own transaction
      * that an earlier page could not see yet; and rows whose xid means nothing here. */
     if (!r->opens)
@@ -65,12 +76,14 @@ static void within(struct buf *sql, const struct read_request *r)
 }
 
 /* A bulk transaction that committed late: walked by seq, page after page. */
-static void late_range(struct buf *sql, const struct read_request *r, const char *table)
+static void late_range(struct buf *sql, const struct read_request *r, const struct pg_facts *facts)
 {
+    buf_printf(sql, "(");
+    unpublished(sql, facts);
     buf_printf(sql,
-               "(SELECT " COLUMNS " FROM %s WHERE " UNPUBLISHED " AND seq > %" PRId64
-               " AND seq <= %" PRId64 " AND NOT pg_catalog.pg_visible_in_snapshot(xid, '%s')",
-               table, r->after, r->upto, snapshot_text(r->since));
+               " AND seq > %" PRId64 " AND seq <= %" PRId64
+               " AND NOT pg_catalog.pg_visible_in_snapshot(xid, '%s')",
+               r->after, r->upto, snapshot_text(r->since));
     within(sql, r);
     buf_printf(sql, " ORDER BY seq LIMIT %" PRIu32 ")", r->limit);
 }
@@ -79,18 +92,16 @@ static void late_range(struct buf *sql, const struct read_request *r, const char
  * What was unfinished in S0 and has committed since, among the seqs already passed: gathered by
  * xid. OFFSET 0 fences it, or a planner without statistics walks the whole backlog by seq.
  */
-static void late_gather(struct buf *sql, const struct read_request *r, const char *table)
+static void late_gather(struct buf *sql, const struct read_request *r, const struct pg_facts *facts)
 {
-    buf_printf(sql,
-               "(SELECT " COLUMNS " FROM (SELECT " COLUMNS " FROM %s WHERE " UNPUBLISHED
-               " AND xid >= '%" PRIu64 "'",
-               table, r->since->xmax);
+    buf_printf(sql, "(SELECT * FROM (");
+    unpublished(sql, facts);
+    buf_printf(sql, " AND xid >= '%" PRIu64 "'", r->since->xmax);
     within(sql, r);
     if (r->since->nxip > 0) {
-        buf_printf(sql,
-                   " UNION ALL SELECT " COLUMNS " FROM %s WHERE " UNPUBLISHED
-                   " AND xid = ANY ('{%s}')",
-                   table, snapshot_xip_text(r->since));
+        buf_printf(sql, " UNION ALL ");
+        unpublished(sql, facts);
+        buf_printf(sql, " AND xid = ANY ('{%s}')", snapshot_xip_text(r->since));
         within(sql, r);
     }
     buf_printf(sql,
@@ -99,10 +110,11 @@ static void late_gather(struct buf *sql, const struct read_request *r, const cha
                r->after, r->upto, r->limit);
 }
 
-static void new_branch(struct buf *sql, const struct read_request *r, const char *table)
+static void new_branch(struct buf *sql, const struct read_request *r, const struct pg_facts *facts)
 {
-    buf_printf(sql, "(SELECT " COLUMNS " FROM %s WHERE " UNPUBLISHED " AND seq > %" PRId64, table,
-               r->beyond);
+    buf_printf(sql, "(");
+    unpublished(sql, facts);
+    buf_printf(sql, " AND seq > %" PRId64, r->beyond);
     within(sql, r);
     buf_printf(sql, " ORDER BY seq LIMIT %" PRIu32 ")", r->limit);
 }
@@ -111,9 +123,10 @@ static void new_branch(struct buf *sql, const struct read_request *r, const char
  * Of each key whose first event may go on, what comes up to the next one that may not; all in the
  * order of their places. Keys are walked by index, one probe each, however much waits behind them.
  */
-static void queue_page(struct buf *sql, const struct read_request *r, const char *parked,
-                       const char *lease)
+static void queue_page(struct buf *sql, const struct read_request *r, const struct pg_facts *facts)
 {
+    const char *parked = facts->parked;
+
     /* What comes again comes as it was: it has to meet the one that was corrected here. */
     static const char stored[] = " AND (h.epoch = l.epoch OR CASE WHEN h.lsn IS NULL THEN"
                                  " l.slot_snapshot IS NULL ELSE h.lsn < l.confirmed_lsn END)";
@@ -129,40 +142,43 @@ static void queue_page(struct buf *sql, const struct read_request *r, const char
         " free AS (SELECT k.* FROM l, keys AS k CROSS JOIN LATERAL (SELECT * FROM %s AS h WHERE"
         " h.aggregateid = k.aggregateid AND h.topic = k.topic ORDER BY place LIMIT 1) AS h"
         " WHERE " QUEUE_GOES "%s LIMIT %" PRIu32 "),",
-        parked, parked, lease, parked, and_stored, r->limit);
+        parked, parked, facts->lease, parked, and_stored, r->limit);
     buf_printf(sql,
                " page AS (SELECT q.* FROM l, free AS k CROSS JOIN LATERAL (SELECT h.*, pg_catalog."
                "bool_and(" QUEUE_GOES
                "%s) OVER (ORDER BY place) AS goes FROM (SELECT * FROM %s AS w"
                " WHERE w.aggregateid = k.aggregateid AND w.topic = k.topic ORDER BY place LIMIT"
                " %" PRIu32 ") AS h) AS q WHERE goes ORDER BY place LIMIT %" PRIu32 ")"
-               " SELECT seq, id, '0'::pg_catalog.xid8, aggregatetype, aggregateid, type, payload,"
+               " SELECT seq, id, '0'::pg_catalog.xid8, %s, aggregateid, %s, payload,"
                " payload_bytes, headers, event_topic, partition, created_at FROM page"
                " ORDER BY place) TO STDOUT (FORMAT binary)",
-               and_stored, parked, r->limit, r->limit);
+               and_stored, parked, r->limit, r->limit,
+               columns_has(facts->columns, COLUMN_AGGREGATETYPE) ? "aggregatetype"
+                                                                 : "nullif(aggregatetype, '')",
+               columns_has(facts->columns, COLUMN_TYPE) ? "type" : "nullif(type, '')");
 }
 
-void read_sql(struct buf *sql, const struct read_request *r, const char *table, const char *parked,
-              const char *lease, const char *topic_sql)
+void read_sql(struct buf *sql, const struct read_request *r, const struct pg_facts *facts,
+              const char *topic_sql)
 {
     if (r->kind == READ_QUEUE) {
-        queue_page(sql, r, parked, lease);
+        queue_page(sql, r, facts);
         return;
     }
     buf_printf(sql, "COPY (SELECT * FROM (");
     if (r->opens)
-        header(sql, table, r->kind == READ_START);
+        header(sql, facts, r->kind == READ_START);
     if (r->kind == READ_START) {
-        start_page(sql, r, table, parked, topic_sql);
+        start_page(sql, r, facts, topic_sql);
     } else {
         if (r->late) {
             if (r->range)
-                late_range(sql, r, table);
+                late_range(sql, r, facts);
             else
-                late_gather(sql, r, table);
+                late_gather(sql, r, facts);
             buf_printf(sql, " UNION ALL ");
         }
-        new_branch(sql, r, table);
+        new_branch(sql, r, facts);
     }
     /* UNION ALL runs its branches in turn, so the outer limit ends the page between or inside them.
      */
@@ -170,21 +186,22 @@ void read_sql(struct buf *sql, const struct read_request *r, const char *table, 
                (uint64_t)r->limit + (r->opens ? 1 : 0));
 }
 
-void read_sql_prepare(struct buf *sql, const char *name, const char *table)
+void read_sql_prepare(struct buf *sql, const char *name, const struct pg_facts *facts)
 {
     buf_printf(sql,
                "PREPARE %s (pg_catalog.xid8, pg_catalog.xid8[], pg_catalog.int8, pg_catalog.int8)"
                " AS SELECT * FROM (",
                name);
-    header(sql, table, false);
+    header(sql, facts, false);
     /* As late_gather and new_branch. */
-    buf_printf(sql,
-               "(SELECT " COLUMNS " FROM (SELECT " COLUMNS " FROM %s WHERE " UNPUBLISHED
-               " AND xid >= $1 UNION ALL SELECT " COLUMNS " FROM %s WHERE " UNPUBLISHED
-               " AND xid = ANY ($2) OFFSET 0) AS late WHERE seq <= $3 ORDER BY seq LIMIT $4)"
-               " UNION ALL (SELECT " COLUMNS " FROM %s WHERE " UNPUBLISHED
-               " AND seq > $3 ORDER BY seq LIMIT $4)) AS page LIMIT $4 + 1",
-               table, table, table);
+    buf_printf(sql, "(SELECT * FROM (");
+    unpublished(sql, facts);
+    buf_printf(sql, " AND xid >= $1 UNION ALL ");
+    unpublished(sql, facts);
+    buf_printf(sql, " AND xid = ANY ($2) OFFSET 0) AS late WHERE seq <= $3 ORDER BY seq LIMIT $4)"
+                    " UNION ALL (");
+    unpublished(sql, facts);
+    buf_printf(sql, " AND seq > $3 ORDER BY seq LIMIT $4)) AS page LIMIT $4 + 1");
 }
 
 bool read_sql_prepared(const struct read_request *r)

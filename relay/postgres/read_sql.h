@@ -14,17 +14,16 @@
 #include "postgres/inspect.h"
 
 /* Appends to sql; its failed flag tells of memory. */
-/* parked, lease, topic_sql: with request->parked or of READ_QUEUE, the table of what is parked, the
- * lease's, and the routed topic of row "o" as an expression. */
-void read_sql(struct buf *sql, const struct read_request *request, const char *table,
-              const char *parked, const char *lease, const char *topic_sql);
+/* topic_sql: with request->parked, the routed topic of row "o" as an expression. */
+void read_sql(struct buf *sql, const struct read_request *request, const struct pg_facts *facts,
+              const char *topic_sql);
 
 /* Whether row "h" of what is parked has its content, and is not what holds the others up. */
 #define QUEUE_GOES                                                                                 \
     "h.aggregatetype IS NOT NULL AND (h.class = 'behind' OR h.retried_at IS NOT NULL)"
 
 /* PREPARE name for every request that read_sql_prepared is true of. */
-void read_sql_prepare(struct buf *sql, const char *name, const char *table);
+void read_sql_prepare(struct buf *sql, const char *name, const struct pg_facts *facts);
 bool read_sql_prepared(const struct read_request *request);
 /* Appends its READ_SQL_PARAMETERS values, as text, each but the last ended by a NUL. */
 #define READ_SQL_PARAMETERS 4

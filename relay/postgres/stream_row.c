@@ -3,45 +3,50 @@
 #include <string.h>
 
 static const struct {
-    const char *name;
     const char *type;      /* that the schema gives it */
-    enum pg_family family; /* PG_OTHER: any */
+    enum pg_family family; /* PG_OTHER: any; PG_TEXT: what can be text, too */
     size_t width;          /* at most */
     bool required;
-} columns[STREAM_COLUMNS] = {
-    [STREAM_SEQ] = {"seq", "bigint", PG_INTEGER, 8, true},
-    [STREAM_ID] = {"id", "uuid", PG_UUID, 16, true},
-    [STREAM_XID] = {"xid", "xid8", PG_XID8, 8, false},
-    [STREAM_AGGREGATETYPE] = {"aggregatetype", "text", PG_TEXT, 0, true},
-    [STREAM_AGGREGATEID] = {"aggregateid", "text", PG_TEXT, 0, true},
-    [STREAM_TYPE] = {"type", "text", PG_TEXT, 0, true},
-    [STREAM_PAYLOAD] = {"payload", "json", PG_TEXT, 0, false},
-    [STREAM_PAYLOAD_BYTES] = {"payload_bytes", "bytea", PG_TEXT, 0, false},
-    [STREAM_HEADERS] = {"headers", "json", PG_TEXT, 0, false},
-    [STREAM_TOPIC] = {"topic", "text", PG_TEXT, 0, false},
-    [STREAM_PARTITION] = {"partition", "integer", PG_INTEGER, 4, false},
-    [STREAM_CREATED_AT] = {"created_at", "timestamp with time zone", PG_TIME, 8, false},
-    [STREAM_PUBLISHED_AT] = {"published_at", "timestamp with time zone", PG_OTHER, 0, false},
+} columns[COLUMN_KINDS] = {
+    [COLUMN_SEQ] = {"bigint", PG_INTEGER, 8, true},
+    [COLUMN_ID] = {"uuid", PG_UUID, 16, true},
+    [COLUMN_XID] = {"xid8", PG_XID8, 8, false},
+    [COLUMN_AGGREGATETYPE] = {"text", PG_TEXT, 0, true},
+    [COLUMN_AGGREGATEID] = {"text", PG_TEXT, 0, true},
+    [COLUMN_TYPE] = {"text", PG_TEXT, 0, true},
+    [COLUMN_PAYLOAD] = {"json", PG_TEXT, 0, false},
+    [COLUMN_PAYLOAD_BYTES] = {"bytea", PG_BYTEA, 0, false},
+    [COLUMN_HEADERS] = {"json", PG_TEXT, 0, false},
+    [COLUMN_TOPIC] = {"text", PG_TEXT, 0, false},
+    [COLUMN_PARTITION] = {"integer", PG_INTEGER, 4, false},
+    [COLUMN_CREATED_AT] = {"timestamp with time zone", PG_TIME, 8, false},
+    [COLUMN_PUBLISHED_AT] = {"timestamp with time zone", PG_OTHER, 0, false},
 };
 
-static size_t column_of(struct slice name)
+static bool is(struct slice name, const struct column_name *column)
 {
-    size_t i = 0;
+    return strlen(column->text) == name.len && memcmp(column->text, name.data, name.len) == 0;
+}
 
-    while (i < STREAM_COLUMNS && (strlen(columns[i].name) != name.len ||
-                                  memcmp(columns[i].name, name.data, name.len) != 0))
-        i++;
-    return i;
+static uint8_t slot_of(const struct columns *names, struct slice name)
+{
+    for (uint8_t k = 0; name.len > 0 && k < COLUMN_KINDS; k++)
+        if (is(name, &names->names[k]))
+            return k;
+    for (uint32_t i = 0; i < names->nadditional; i++)
+        if (is(name, &names->additional[i].name))
+            return names->additional[i].slot;
+    return STREAM_NOTHING;
 }
 
 bool stream_columns_add(struct stream_columns *c, struct slice name, const struct pg_type *type)
 {
-    size_t i = column_of(name);
+    uint8_t i = slot_of(c->names, name);
 
-    if (c->n == STREAM_COLUMNS_MAX || (i < STREAM_COLUMNS && c->types[i] != NULL))
+    if (c->n == STREAM_COLUMNS_MAX || (i != STREAM_NOTHING && c->types[i] != NULL))
         return false;
-    c->at[c->n++] = (uint8_t)i;
-    if (i < STREAM_COLUMNS)
+    c->at[c->n++] = i;
+    if (i != STREAM_NOTHING)
         c->types[i] = type;
     return true;
 }
@@ -49,9 +54,9 @@ bool stream_columns_add(struct stream_columns *c, struct slice name, const struc
 void stream_row_set(struct stream_row *row, const struct stream_columns *c, uint16_t place,
                     const struct pg_value *v, bool unsent)
 {
-    size_t i = place < c->n ? c->at[place] : STREAM_COLUMNS;
+    uint8_t i = place < c->n ? c->at[place] : STREAM_NOTHING;
 
-    if (i == STREAM_COLUMNS)
+    if (i == STREAM_NOTHING)
         return;
     row->values[i] = *v;
     row->values[i].type = c->types[i];
@@ -60,36 +65,62 @@ void stream_row_set(struct stream_row *row, const struct stream_columns *c, uint
 
 void stream_scratch_free(struct stream_scratch *s)
 {
-    for (size_t i = 0; i < STREAM_COLUMNS; i++)
+    for (size_t i = 0; i < COLUMN_KINDS; i++)
         buf_free(&s->of[i]);
+    for (size_t i = 0; i < EVENT_ADDITIONAL_MAX; i++)
+        buf_free(&s->of_additional[i]);
 }
 
-static bool fits(enum stream_column i, const struct pg_type *type)
+static bool is_text(const struct pg_type *type)
 {
-    switch (columns[i].family) {
+    return type->family == PG_TEXT || type->family == PG_JSONB;
+}
+
+static bool is_key(const struct pg_type *type)
+{
+    return is_text(type) || type->family == PG_UUID || type->family == PG_INTEGER;
+}
+
+static bool fits(enum column_kind k, const struct pg_type *type)
+{
+    switch (columns[k].family) {
     case PG_OTHER:
         return true;
     case PG_TEXT:
-        return type->family == PG_TEXT || type->family == PG_JSONB || type->family == PG_BYTEA;
+        if (k == COLUMN_PAYLOAD)
+            return is_text(type) || type->family == PG_BYTEA;
+        return k == COLUMN_HEADERS ? is_text(type) : is_key(type);
     default:
-        return type->family == columns[i].family && type->width <= columns[i].width;
+        return type->family == columns[k].family && type->width <= columns[k].width;
     }
 }
 
 static int check_columns(const struct stream_columns *c, struct err *err)
 {
-    for (enum stream_column i = 0; i < STREAM_COLUMNS; i++) {
-        if (c->types[i] == NULL && columns[i].required)
+    for (enum column_kind k = 0; k < COLUMN_KINDS; k++) {
+        const char *name = c->names->names[k].text;
+
+        if (c->types[k] == NULL && columns[k].required && columns_has(c->names, k))
             return err_set(err, ERR_CONFIG,
                            "the outbox has no column \"%s\" in the replication stream: add it as "
                            "in schema/migrations/0001_outbox.up.sql, or to the publication, if "
                            "that lists columns",
-                           columns[i].name);
-        if (c->types[i] != NULL && !fits(i, c->types[i]))
+                           name);
+        if (c->types[k] != NULL && !fits(k, c->types[k]))
             return err_set(err, ERR_CONFIG,
                            "column \"%s\" of the outbox has to be %s, as in "
                            "schema/migrations/0001_outbox.up.sql",
-                           columns[i].name, columns[i].type);
+                           name, columns[k].type);
+    }
+    for (uint32_t i = 0; i < c->names->nadditional; i++) {
+        const struct additional_column *a = &c->names->additional[i];
+        const struct pg_type *type = c->types[a->slot];
+
+        if (type == NULL || (!is_key(type) && type->family != PG_BOOL))
+            return err_set(err, ERR_CONFIG,
+                           "the replication stream has no column \"%s\" of the outbox that can be "
+                           "a header, as columns.additional says",
+                           a->name.text);
     }
     return 0;
 }
@@ -105,56 +136,110 @@ static bool decode_partition(const struct pg_value *v, struct event *ret)
     return true;
 }
 
+/* What is no JSON is bytes, as the table source reads it; a row that has both is refused for that,
+ * whatever either holds. */
+static bool decode_payload(const struct pg_value *v, struct buf *scratch, struct event *ret)
+{
+    struct slice value;
+    bool json = v->type->family == PG_JSONB || v->type->oid == PG_OID_JSON;
+
+    if (!(v->type->family == PG_BYTEA ? pg_bytes : pg_text)(v, scratch, &value))
+        return false;
+    *(json ? &ret->payload : &ret->payload_bytes) = value;
+    return true;
+}
+
+static bool decode_payload_bytes(const struct pg_value *v, struct buf *scratch, struct event *ret)
+{
+    if (ret->payload_bytes.data != NULL)
+        ret->payload = ret->payload_bytes;
+    return pg_bytes(v, scratch, &ret->payload_bytes);
+}
+
 /* The value is there, and its type fits. */
-static bool decode(enum stream_column i, const struct pg_value *v, struct stream_scratch *scratch,
+static bool decode(enum column_kind k, const struct pg_value *v, struct buf *scratch,
                    struct event *ret)
 {
-    struct slice *const texts[STREAM_COLUMNS] = {
-        [STREAM_AGGREGATETYPE] = &ret->aggregatetype,
-        [STREAM_AGGREGATEID] = &ret->aggregateid,
-        [STREAM_TYPE] = &ret->type,
-        [STREAM_PAYLOAD] = &ret->payload,
-        [STREAM_PAYLOAD_BYTES] = &ret->payload_bytes,
-        [STREAM_HEADERS] = &ret->headers,
-        [STREAM_TOPIC] = &ret->topic,
-    };
-
-    switch (i) {
-    case STREAM_SEQ:
+    switch (k) {
+    case COLUMN_SEQ:
         return pg_integer(v, &ret->seq);
-    case STREAM_ID:
+    case COLUMN_ID:
         return pg_uuid(v, ret->id);
-    case STREAM_XID:
+    case COLUMN_XID:
         return pg_xid8(v, &ret->xid);
-    case STREAM_PARTITION:
+    case COLUMN_AGGREGATETYPE:
+        return pg_text(v, scratch, &ret->aggregatetype);
+    case COLUMN_AGGREGATEID:
+        return pg_text(v, scratch, &ret->aggregateid);
+    case COLUMN_TYPE:
+        return pg_text(v, scratch, &ret->type);
+    case COLUMN_PAYLOAD:
+        return decode_payload(v, scratch, ret);
+    case COLUMN_PAYLOAD_BYTES:
+        return decode_payload_bytes(v, scratch, ret);
+    case COLUMN_HEADERS:
+        return pg_text(v, scratch, &ret->headers);
+    case COLUMN_TOPIC:
+        return pg_text(v, scratch, &ret->topic);
+    case COLUMN_PARTITION:
         return decode_partition(v, ret);
-    case STREAM_CREATED_AT:
+    case COLUMN_CREATED_AT:
         return pg_time(v, &ret->created_us);
-    case STREAM_PUBLISHED_AT:
-        return true;
     default:
-        return pg_bytes(v, &scratch->of[i], texts[i]);
+        return true;
     }
 }
 
-static int decode_column(enum stream_column i, const struct stream_row *row,
-                         struct stream_scratch *scratch, struct event *ret, struct err *err)
+static int unparsed(const struct buf *scratch, const struct column_name *name, struct err *err)
 {
-    const struct pg_value *v = &row->values[i];
-
-    if (row->unsent[i] || (v->bytes.data == NULL && columns[i].required))
-        return err_set(err, ERR_PROTOCOL,
-                       "the replication stream brought an Insert into the outbox without a value "
-                       "of column \"%s\"",
-                       columns[i].name);
-    if (v->bytes.data == NULL || decode(i, v, scratch, ret))
-        return 0;
-    if (scratch->of[i].failed)
+    if (scratch->failed)
         return err_set(err, ERR_NOMEM, "out of memory for the replication stream");
     return err_set(err, ERR_PROTOCOL,
                    "the replication stream brought an Insert into the outbox whose value of column "
                    "\"%s\" does not parse",
-                   columns[i].name);
+                   name->text);
+}
+
+static int unsent(const struct column_name *name, struct err *err)
+{
+    return err_set(err, ERR_PROTOCOL,
+                   "the replication stream brought an Insert into the outbox without a value of "
+                   "column \"%s\"",
+                   name->text);
+}
+
+static int decode_column(enum column_kind k, const struct stream_row *row,
+                         const struct columns *names, struct stream_scratch *scratch,
+                         struct event *ret, struct err *err)
+{
+    const struct pg_value *v = &row->values[k];
+
+    if (!columns_has(names, k))
+        return 0;
+    if (row->unsent[k] || (v->bytes.data == NULL && columns[k].required))
+        return unsent(&names->names[k], err);
+    if (v->bytes.data == NULL || decode(k, v, &scratch->of[k], ret))
+        return 0;
+    return unparsed(&scratch->of[k], &names->names[k], err);
+}
+
+static int decode_additional(const struct stream_row *row, const struct columns *names,
+                             struct stream_scratch *scratch, struct event *ret, struct err *err)
+{
+    for (uint32_t i = 0; i < names->nadditional; i++) {
+        const struct additional_column *a = &names->additional[i];
+        const struct pg_value *v = &row->values[a->slot];
+
+        scratch->additional[i] = (struct slice){NULL, 0};
+        if (row->unsent[a->slot])
+            return unsent(&a->name, err);
+        if (v->bytes.data != NULL &&
+            !pg_text(v, &scratch->of_additional[i], &scratch->additional[i]))
+            return unparsed(&scratch->of_additional[i], &a->name, err);
+    }
+    ret->additional = names->nadditional > 0 ? scratch->additional : NULL;
+    ret->nadditional = names->nadditional;
+    return 0;
 }
 
 int stream_row_event(const struct stream_row *row, const struct stream_columns *c,
@@ -170,8 +255,10 @@ int stream_row_event(const struct stream_row *row, const struct stream_columns *
                        "the replication stream brought an Insert into the outbox of %u columns, "
                        "and its Relation has %u",
                        (unsigned)row->n, (unsigned)c->n);
-    for (enum stream_column i = 0; i < STREAM_COLUMNS && rc == 0; i++)
-        rc = decode_column(i, row, scratch, ret, err);
-    *ret_published = row->values[STREAM_PUBLISHED_AT].bytes.data != NULL;
+    for (enum column_kind k = 0; k < COLUMN_KINDS && rc == 0; k++)
+        rc = decode_column(k, row, c->names, scratch, ret, err);
+    if (rc == 0)
+        rc = decode_additional(row, c->names, scratch, ret, err);
+    *ret_published = row->values[COLUMN_PUBLISHED_AT].bytes.data != NULL;
     return rc;
 }

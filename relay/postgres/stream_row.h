@@ -1,49 +1,36 @@
 /*
  * A row of the outbox as a replication stream brings it: the stream tells the columns' names and
  * types first, and again whenever they may have changed, then rows as values in that order. They
- * are found by name, so that columns may come, go and change places while the stream runs.
+ * are found by the names of the settings, so that columns may come, go and change places while the
+ * stream runs.
  */
 #ifndef OUTBOX_POSTGRES_STREAM_ROW_H
 #define OUTBOX_POSTGRES_STREAM_ROW_H
 
 #include "base/err.h"
-#include "core/event.h"
+#include "core/columns.h"
 #include "postgres/pg_value.h"
 
 /* Of a table, by PostgreSQL's MaxHeapAttributeNumber. */
 #define STREAM_COLUMNS_MAX 1600
 
-enum stream_column {
-    STREAM_SEQ,
-    STREAM_ID,
-    STREAM_XID,
-    STREAM_AGGREGATETYPE,
-    STREAM_AGGREGATEID,
-    STREAM_TYPE,
-    STREAM_PAYLOAD,
-    STREAM_PAYLOAD_BYTES,
-    STREAM_HEADERS,
-    STREAM_TOPIC,
-    STREAM_PARTITION,
-    STREAM_CREATED_AT,
-    STREAM_PUBLISHED_AT,
-    STREAM_COLUMNS,
-};
+#define STREAM_NOTHING UINT8_MAX /* what means nothing here */
 
-/* A zeroed struct has none. */
+/* Zeroed but for names, there are none. */
 struct stream_columns {
-    uint16_t n;                                  /* all, those that mean nothing here too */
-    const struct pg_type *types[STREAM_COLUMNS]; /* NULL: there is no such column */
-    uint8_t at[STREAM_COLUMNS_MAX];              /* by place; STREAM_COLUMNS: means nothing here */
+    const struct columns *names;               /* borrowed */
+    uint16_t n;                                /* all, those that mean nothing here too */
+    const struct pg_type *types[COLUMN_SLOTS]; /* NULL: there is no such column */
+    uint8_t at[STREAM_COLUMNS_MAX];            /* by place, the slot of additional_column */
 };
 
 /* The next one; false when there are too many, or the name has been before. */
 bool stream_columns_add(struct stream_columns *c, struct slice name, const struct pg_type *type);
 
 struct stream_row {
-    uint16_t n;                             /* values that it brought */
-    struct pg_value values[STREAM_COLUMNS]; /* bytes.data == NULL: null, or not sent */
-    bool unsent[STREAM_COLUMNS];
+    uint16_t n;                           /* values that it brought */
+    struct pg_value values[COLUMN_SLOTS]; /* bytes.data == NULL: null, or not sent */
+    bool unsent[COLUMN_SLOTS];
 };
 
 /* The value in that place, if it means something; its type is the column's. */
@@ -52,7 +39,9 @@ void stream_row_set(struct stream_row *row, const struct stream_columns *c, uint
 
 /* Values that had to be decoded, valid until the next row. A zeroed struct is empty. */
 struct stream_scratch {
-    struct buf of[STREAM_COLUMNS];
+    struct buf of[COLUMN_KINDS];
+    struct buf of_additional[EVENT_ADDITIONAL_MAX];
+    struct slice additional[EVENT_ADDITIONAL_MAX];
 };
 void stream_scratch_free(struct stream_scratch *s);
 

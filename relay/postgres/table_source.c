@@ -90,10 +90,11 @@ static void inspected(void *arg, const PGresult *res, const struct err *why)
 static void session_set(void *arg, const PGresult *res, const struct err *why)
 {
     struct table_source *s = arg;
-    const char *values[] = {s->inspect.table};
-    struct pg_params params = {.n = 1, .values = values};
+    const char *values[PG_INSPECT_PARAMETERS];
+    struct pg_params params = {.n = PG_INSPECT_PARAMETERS, .values = values};
     struct err err;
 
+    pg_inspect_parameters(&s->inspect, values);
     s->pooled = why == NULL && session_pooled(res, pg_conn_backend_pid(s->conn));
     if (s->pooled && session_check(res, &err) != 0)
         why = &err;
@@ -248,7 +249,7 @@ static void plans_kept(void *arg, const PGresult *res, const struct err *why)
         return;
     }
     buf_reset(&s->sql);
-    read_sql_prepare(&s->sql, statement, s->facts.table);
+    read_sql_prepare(&s->sql, statement, &s->facts);
     pg_conn_query(s->conn, buf_cstr(&s->sql), NULL, 0, prepared, s);
 }
 
@@ -266,8 +267,7 @@ static void read_page(void *arg)
             session_transaction_sql(&s->sql, lock_timeout_ms);
             buf_printf(&s->sql, "; ");
         }
-        read_sql(&s->sql, &s->request, s->facts.table, s->facts.parked, s->facts.lease,
-                 s->topic_sql);
+        read_sql(&s->sql, &s->request, &s->facts, s->topic_sql);
         pg_conn_copy(s->conn, buf_cstr(&s->sql), copy_message, page_done, s);
     }
 }
@@ -311,6 +311,7 @@ int table_source_open(struct table_source **ret, uv_loop_t *loop,
     }
     s->listen = options->listen;
     s->inspect = (struct pg_inspect_options){.table = s->table,
+                                             .columns = options->columns,
                                              .mark = options->mark,
                                              .parks = options->parks,
                                              .buries = options->buries,

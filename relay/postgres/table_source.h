@@ -17,6 +17,7 @@ struct table_source;
 struct table_source_options {
     const char *uri;
     const char *table;
+    const struct columns *columns; /* borrowed */
     bool mark;
     bool parks; /* as pg_inspect_options */
     bool buries;

@@ -12,6 +12,7 @@ enum look {
     LOOK_INSERTS,
     LOOK_TABLE,
     LOOK_FILTER,
+    LOOK_ROOT, /* not partitioned, or published under its own name */
     LOOK_MAY_PUBLISH,
     LOOK_OLDEST,
     LOOK_SYSTEM,
@@ -71,7 +72,7 @@ int wal_look_publication(const PGresult *res, const struct pg_facts *facts, cons
         return err_set(err, ERR_PERMISSION,
                        "there is no publication \"%s\", and role \"%s\" may not make it: as the "
                        "owner of the table, CREATE PUBLICATION \"%s\" FOR TABLE %s WITH (publish = "
-                       "'insert, truncate')",
+                       "'insert, truncate', publish_via_partition_root = true)",
                        name, facts->user, name, table);
     }
     if (!is_true(res, LOOK_INSERTS))
@@ -79,6 +80,11 @@ int wal_look_publication(const PGresult *res, const struct pg_facts *facts, cons
                        "publication \"%s\" leaves inserts out: ALTER PUBLICATION \"%s\" SET "
                        "(publish = 'insert, truncate')",
                        name, name);
+    if (!is_true(res, LOOK_ROOT))
+        return err_set(err, ERR_CONFIG,
+                       "publication \"%s\" has the partitions of %s in place of it: ALTER "
+                       "PUBLICATION \"%s\" SET (publish_via_partition_root = true)",
+                       name, table, name);
     if (!is_true(res, LOOK_TABLE))
         return err_set(err, ERR_CONFIG,
                        "publication \"%s\" does not have %s: ALTER PUBLICATION \"%s\" ADD TABLE %s",
@@ -124,7 +130,8 @@ void wal_look_sql(struct buf *sql, const struct pg_facts *facts)
         " p.puballtables OR EXISTS (SELECT FROM pg_catalog.pg_publication_tables t"
         "  WHERE t.pubname = p.pubname"
         "  AND pg_catalog.format('%%I.%%I', t.schemaname, t.tablename) = $2),"
-        " %s, pg_catalog.pg_has_role(c.relowner, 'USAGE') AND pg_catalog.has_database_privilege("
+        " %s, c.relkind <> 'p' OR p.pubviaroot, pg_catalog.pg_has_role(c.relowner, 'USAGE') AND "
+        "pg_catalog.has_database_privilege("
         "  pg_catalog.current_database(), 'CREATE'),"
         " pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()), s.*"
         " FROM (%s) AS s CROSS JOIN pg_catalog.pg_class c"

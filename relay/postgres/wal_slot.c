@@ -138,7 +138,10 @@ static void publish(struct wal_slot *s)
     buf_printf(&sql, "CREATE PUBLICATION \"");
     for (const char *c = s->options.publication; *c != '\0'; c++)
         buf_printf(&sql, *c == '"' ? "\"\"" : "%c", *c);
-    buf_printf(&sql, "\" FOR TABLE %s WITH (publish = 'insert, truncate')", s->facts->table);
+    buf_printf(&sql,
+               "\" FOR TABLE %s WITH (publish = 'insert, truncate', publish_via_partition_root = "
+               "true)",
+               s->facts->table);
     query(s, &sql, NULL, published);
 }
 

@@ -357,6 +357,7 @@ void wal_source_start(struct wal_source *w)
     w->told_at = 0;
     pgoutput_reset(w->pgoutput);
     pgoutput_set_table(w->pgoutput, w->facts->oid);
+    pgoutput_set_name(w->pgoutput, w->facts->schema, w->facts->name);
     pg_conn_copy(w->conn, buf_cstr(&sql), on_message, stream_ended, w);
     (void)uv_timer_start(&w->timer, on_timer, feedback_ms, feedback_ms);
     buf_free(&sql);
@@ -492,7 +493,7 @@ int wal_source_open(struct wal_source **ret, uv_loop_t *loop,
 
     if (w == NULL)
         return err_set(err, ERR_NOMEM, "out of memory for the wal source");
-    rc = pgoutput_new(&w->pgoutput, err);
+    rc = pgoutput_new(&w->pgoutput, options->columns, err);
     if (rc != 0) {
         free(w);
         return rc;

@@ -37,6 +37,7 @@ struct wal_source_callbacks {
 struct wal_source_options {
     struct wal_slot_options slot;
     const char *message_prefix;
+    const struct columns *columns;
 };
 
 /* A message's place among rows: where no table's seq is. */

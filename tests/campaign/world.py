@@ -49,6 +49,7 @@ class World:
         jumps = self._wants("relay's clock jumps")
         self.clock = Clock(folder, binary()) if jumps else None
         self.scene = _SCENES[plan.mode](self.postgres, self.kafka, folder, ack_mode=plan.ack)
+        self.postgres.unguard(self.scene.db)  # it writes what is refused
         self.proxies = [Proxy(self.postgres.port) for _ in range(plan.relays)]
         self.relays: list[Relay] = []
         self._make_outbox()

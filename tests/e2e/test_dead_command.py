@@ -22,6 +22,7 @@ KEYS = 3
 @pytest.fixture
 def scene(postgres: Postgres, kafka: Kafka, tmp_path: pathlib.Path) -> Iterator[Scene]:
     made = Scene(postgres, kafka, tmp_path)
+    postgres.unguard(made.db)
     kafka.create_topic(made.topic, partitions=3)
     yield made
     made.close()

@@ -20,6 +20,7 @@ DEAD = {"failure.policy": "dead-letter", "failure.dead_letter_topic": "${topic}.
 @pytest.fixture
 def scene(postgres: Postgres, kafka: Kafka, tmp_path: pathlib.Path) -> Iterator[Scene]:
     made = Scene(postgres, kafka, tmp_path)
+    postgres.unguard(made.db)
     kafka.create_topic(made.topic, partitions=3, configs={"max.message.bytes": "100000"})
     yield made
     made.close()

@@ -79,6 +79,7 @@ def old(sick: Sick, count: int = 1) -> None:
 @pytest.fixture
 def sick(wal_server: Postgres, kafka: Kafka, tmp_path: pathlib.Path) -> Iterator[Sick]:
     made = Sick(wal_server, kafka, tmp_path)
+    wal_server.unguard(made.db)
     yield made
     made.close()
 

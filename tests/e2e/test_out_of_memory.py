@@ -35,6 +35,7 @@ def chosen(total: int, most: int) -> range:
 @pytest.fixture
 def scene(postgres: Postgres, mock: MockKafka, tmp_path: pathlib.Path) -> Iterator[Scene]:
     made = Scene(postgres, mock, tmp_path)
+    postgres.unguard(made.db)
     mock.create_topic(made.topic, 3)
     yield made
     made.close()
@@ -44,6 +45,7 @@ def scene(postgres: Postgres, mock: MockKafka, tmp_path: pathlib.Path) -> Iterat
 def decoding(wal_server: Postgres, mock: MockKafka, tmp_path: pathlib.Path) -> Iterator[Scene]:
     """On a server that decodes."""
     made = Scene(wal_server, mock, tmp_path)
+    wal_server.unguard(made.db)
     mock.create_topic(made.topic, 3)
     yield made
     made.close()

@@ -24,6 +24,7 @@ def scene(
     postgres: Postgres, kafka: Kafka, tmp_path: pathlib.Path, request: pytest.FixtureRequest
 ) -> Iterator[Scene]:
     made = Scene(postgres, kafka, tmp_path, ack_mode=request.param)
+    postgres.unguard(made.db)
     kafka.create_topic(made.topic, partitions=3, configs={"max.message.bytes": "100000"})
     yield made
     made.close()

@@ -34,6 +34,7 @@ def scene(
     wal_server: Postgres, strict_kafka: Kafka, tmp_path: pathlib.Path
 ) -> Iterator[SlotScene]:
     made = SlotScene(wal_server, strict_kafka, tmp_path)
+    wal_server.unguard(made.db)
     strict_kafka.create_topic(made.topic, 2)
     yield made
     strict_kafka.resume()

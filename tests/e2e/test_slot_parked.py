@@ -34,6 +34,7 @@ def scene(
     wal_server: Postgres, kafka: Kafka, tmp_path: pathlib.Path
 ) -> Iterator[SlotScene]:
     made = SlotScene(wal_server, kafka, tmp_path)
+    wal_server.unguard(made.db)
     kafka.create_topic(made.topic, 3, LIMITS)
     yield made
     made.close()
@@ -374,8 +375,10 @@ def test_without_the_slot_afterwards(scene: SlotScene) -> None:
 
 
 def test_the_schema_is_older(scene: SlotScene) -> None:
-    down = MIGRATIONS / "0003_parked_events.down.sql"
-    scene.postgres.psql(scene.db, file=down)
+    newer = sorted(MIGRATIONS.glob("*.up.sql"))[2:]
+    for file in reversed(newer):
+        down = file.with_name(file.name.replace(".up.", ".down."))
+        scene.postgres.psql(scene.db, file=down)
     relay = scene.relay(PARK)
     assert relay.wait_exit() == 78
     assert "-f schema/migrations/0003_parked_events.up.sql" in relay.log.read_text()
@@ -383,7 +386,9 @@ def test_the_schema_is_older(scene: SlotScene) -> None:
     assert done.returncode == 78
     assert "-f schema/migrations/0003_parked_events.up.sql" in done.stdout + done.stderr
     scene.streaming(DEAD).stop()
-    scene.postgres.psql(scene.db, file=MIGRATIONS / "0003_parked_events.up.sql")
+    for file in newer:
+        scene.postgres.psql(scene.db, file=file)
+    scene.postgres.unguard(scene.db)
     scene.streaming(PARK)
     around(scene, as_messages, **INVALID)
     wait_for(lambda: len(queued(scene)) == 11, "the queue", 30)

@@ -10,12 +10,18 @@ import time
 
 import pytest
 from support.outbox import Events, Outbox
+from support.postgres import Postgres
 from support.wait import wait_for
 from support.writer import insert
 
 SWEPT_S = 25  # the sweep's interval is 10 s; the rest is for a slow machine
 
 FOREIGN_XIDS = {"larger": "1000000000", "smaller": "5", "zero": "0"}
+
+
+@pytest.fixture(autouse=True)
+def unguarded(postgres: Postgres, db: str) -> None:
+    postgres.unguard(db)
 
 
 def restore(

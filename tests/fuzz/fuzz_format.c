@@ -226,7 +226,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct format *f = NULL;
     struct buf ignored = {0};
     struct err err = {ERR_NONE, ""};
-    int rc = format_new(&f, template, &err);
+    struct format_options options = {.route = template, .type_header = "eventType"};
+    int rc = format_new(&f, &options, &err);
 
     CHECK((rc == 0) == expand(template, &none, &ignored));
     if (rc != 0) {

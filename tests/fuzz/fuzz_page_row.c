@@ -11,7 +11,7 @@
 #include "postgres/pg_value.h"
 
 enum { FIRST = 1, RESULT = 2, TWO_ROWS = 4 };
-enum { FIELDS = 12, FIELDS_MAX = 14 };
+enum { FIELDS = 12, FIELDS_MAX = FIELDS + EVENT_ADDITIONAL_MAX + 1 };
 
 static void touch_row(const struct page_row *row)
 {
@@ -21,8 +21,11 @@ static void touch_row(const struct page_row *row)
 
     for (size_t i = 0; i < sizeof slices / sizeof *slices; i++)
         touch(slices[i]);
+    for (uint32_t i = 0; i < e->nadditional; i++)
+        touch(e->additional[i]);
+    CHECK(e->nadditional <= EVENT_ADDITIONAL_MAX);
     if (row->kind == PAGE_ROW_EVENT)
-        CHECK(e->aggregatetype.data != NULL && e->aggregateid.data != NULL && e->type.data != NULL);
+        CHECK(e->aggregateid.data != NULL);
     if (row->kind == PAGE_ROW_HEADER)
         CHECK(row->snapshot.data != NULL);
 }
@@ -41,10 +44,16 @@ static void put_u64(struct buf *b, uint64_t v)
     buf_u64(b, v);
 }
 
-static void put_event(struct buf *b, const struct event *e)
+/* seq may be an integer of either width. */
+static void put_event(struct buf *b, const struct event *e, bool narrow)
 {
-    buf_u16(b, FIELDS);
-    put_u64(b, (uint64_t)e->seq);
+    buf_u16(b, (uint16_t)(FIELDS + e->nadditional));
+    if (narrow) {
+        buf_u32(b, 4);
+        buf_u32(b, (uint32_t)e->seq);
+    } else {
+        put_u64(b, (uint64_t)e->seq);
+    }
     put_field(b, (struct slice){e->id, EVENT_ID_LEN});
     put_u64(b, e->xid);
     put_field(b, e->aggregatetype);
@@ -60,18 +69,40 @@ static void put_event(struct buf *b, const struct event *e)
     buf_u32(b, 8);
 }
 
+/* The rest of it, behind its time. */
+static void put_additional(struct buf *b, const struct event *e)
+{
+    for (uint32_t i = 0; i < e->nadditional; i++)
+        put_field(b, e->additional[i]);
+}
+
 /* Its time aside, of which those that 1970 puts out of reach are all one. */
-static void is_written_as(const struct event *e, struct slice message)
+static bool is_written(const struct event *e, struct slice message, bool narrow)
 {
     struct buf b = {0};
+    struct buf more = {0};
     struct reader time;
+    bool same;
 
-    put_event(&b, e);
-    CHECK(message.len >= b.len + 8 &&
-          memcmp(message.data + message.len - 8 - b.len, b.data, b.len) == 0);
-    time = reader_of(message.data + message.len - 8, 8);
-    CHECK(e->created_us == pg_time_to_unix((int64_t)read_u64(&time)));
+    put_event(&b, e, narrow);
+    put_additional(&more, e);
+    same = message.len >= b.len + 8 + more.len;
+    if (same) {
+        const unsigned char *end = message.data + message.len - more.len;
+
+        time = reader_of(end - 8, 8);
+        same = memcmp(end - 8 - b.len, b.data, b.len) == 0 &&
+               (more.len == 0 || memcmp(end, more.data, more.len) == 0) &&
+               e->created_us == pg_time_to_unix((int64_t)read_u64(&time));
+    }
+    buf_free(&more);
     buf_free(&b);
+    return same;
+}
+
+static void is_written_as(const struct event *e, struct slice message)
+{
+    CHECK(is_written(e, message, false) || is_written(e, message, true));
 }
 
 static void of_copy(struct slice bytes, bool first)
@@ -129,7 +160,8 @@ static void of_result(struct reader *in, int rows)
     int rc = page_row_of_result(&row, res, &err);
 
     if (rc == 0) {
-        CHECK(rows == 1 && PQnfields(res) == FIELDS && row.kind != PAGE_ROW_END);
+        CHECK(rows == 1 && PQnfields(res) >= FIELDS && PQnfields(res) < FIELDS_MAX &&
+              row.kind != PAGE_ROW_END);
         touch_row(&row);
     } else {
         check_err(rc, &err);

@@ -121,14 +121,17 @@ static void step(struct pair *p, struct reader *in)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct reader in = reader_of(data, size);
+    struct columns *columns = NULL;
     struct pair p;
     struct err err;
 
-    CHECK(pgoutput_new(&p.all, &err) == 0 && pgoutput_new(&p.taken, &err) == 0);
+    CHECK(columns_new(&columns, NULL, "", &err) == 0);
+    CHECK(pgoutput_new(&p.all, columns, &err) == 0 && pgoutput_new(&p.taken, columns, &err) == 0);
     set_table(&p, read_u32(&in));
     while (in.at < in.end && !in.failed)
         step(&p, &in);
     pgoutput_free(p.all);
     pgoutput_free(p.taken);
+    free(columns);
     return 0;
 }

@@ -113,6 +113,7 @@ def test_the_address_past_a_pooler(guarded: Guarded, kafka: Kafka) -> None:
 def test_an_event_that_cannot_be_published(
     guarded: Guarded, kafka: Kafka, topic_prefix: str
 ) -> None:
+    guarded.server.unguard(guarded.db)
     connection = guarded.server.connect(guarded.db, autocommit=True)
     event = insert(connection, topic_prefix, "k", headers="[1]", payload='"a secret payload"')
     connection.close()

@@ -105,6 +105,7 @@ def parked(
 ) -> Relay:
     """A relay, and an event of key 4711 that cannot be published."""
     relay = relay_factory({"failure.policy": "park"}).wait_ready()
+    postgres.unguard(db)
     connection = postgres.connect(db, autocommit=True)
     insert(connection, topic_prefix, "4711", headers="[1]")
     connection.close()

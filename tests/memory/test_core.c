@@ -30,7 +30,9 @@ static int message(struct err *err)
     struct format *f = NULL;
     struct record record = {0};
     struct event event;
-    int rc = format_new(&f, "events.${aggregatetype}.${type}", err);
+    struct format_options options = {.route = "events.${aggregatetype}.${type}",
+                                     .type_header = "eventType"};
+    int rc = format_new(&f, &options, err);
 
     if (rc == 0)
         rc = message_event(&m, slice_of(content), &origin, &event, err);

@@ -78,6 +78,7 @@ static const struct capture describe_other[] = {
 #define LENGTH(a) (sizeof(a) / sizeof *(a))
 
 struct feed {
+    struct columns *columns;
     struct pgoutput *p;
     unsigned char *bytes;
     struct pgoutput_message m;
@@ -87,13 +88,15 @@ struct feed {
 static inline void start(struct feed *f, uint32_t oid)
 {
     *f = (struct feed){0};
-    assert_int_equal(pgoutput_new(&f->p, &f->err), 0);
+    assert_int_equal(columns_new(&f->columns, NULL, "", &f->err), 0);
+    assert_int_equal(pgoutput_new(&f->p, f->columns, &f->err), 0);
     pgoutput_set_table(f->p, oid);
 }
 
 static inline void stop(struct feed *f)
 {
     pgoutput_free(f->p);
+    free(f->columns);
     free(f->bytes);
 }
 

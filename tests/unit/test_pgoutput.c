@@ -283,11 +283,16 @@ static void types_that_do_not_fit(void **state)
         uint32_t type;
         const char *wanted;
     } cases[] = {
-        {"seq", 25, "bigint"},        {"seq", 99999, "bigint"},
-        {"id", 25, "uuid"},           {"xid", 20, "xid8"},
-        {"partition", 20, "integer"}, {"created_at", 1082, "timestamp with time zone"},
-        {"aggregateid", 20, "text"},  {"aggregatetype", 1700, "text"},
-        {"payload", 2950, "json"},    {"payload_bytes", 5069, "bytea"},
+        {"seq", 25, "bigint"},
+        {"seq", 99999, "bigint"},
+        {"id", 25, "uuid"},
+        {"xid", 20, "xid8"},
+        {"partition", 20, "integer"},
+        {"created_at", 1082, "timestamp with time zone"},
+        {"aggregateid", 1700, "text"},
+        {"aggregatetype", 1700, "text"},
+        {"payload", 2950, "json"},
+        {"payload_bytes", 5069, "bytea"},
     };
 
     (void)state;

@@ -1,0 +1,1 @@
+# Made by `outbox-relay schema print` from schema/migrations. Do not edit.
