@@ -54,8 +54,8 @@ COMMENT ON COLUMN outbox_retention.ahead IS 'How many partitions are made ahead 
 
 -- Definitions -------------------------------------------------------------------------------------
 
--- What a table of the same name and columns lacks: statements for indexes, triggers, rights,
--- comments and publications, in the order that they are to be run in.
+-- What a table of the same name and columns lacks: statements for indexes, triggers,
+-- rights, comments and publications, in the order that they are to be run in.
 CREATE FUNCTION outbox_definitions(relation regclass) RETURNS SETOF text LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp AS $outbox$
     WITH t AS (
