@@ -1,5 +1,5 @@
-"""`outbox-relay adopt`: what it prints makes an outbox of Debezium's or goharvest's one of the relay's,
-beside writers, without a rewrite."""
+"""`outbox-relay adopt`: what it prints makes an outbox of Debezium's or goharvest's one of the
+relay's, beside writers, without a rewrite."""
 
 from __future__ import annotations
 
