@@ -164,6 +164,12 @@ def test_later_versions_of_the_schema_go_on_top(postgres: Postgres) -> None:
     assert rows(postgres, db, "SELECT count(*) FROM outbox WHERE published_at IS NULL") == [(2,)]
 
 
+def test_the_relays_own_table_is_left_alone(postgres: Postgres) -> None:
+    db = postgres.createdb()
+    assert migrate(postgres, db) == {"source.table": "outbox"}
+    assert "-- Nothing is missing." in printed(postgres, db)
+
+
 def test_a_second_run_finds_nothing_missing(postgres: Postgres) -> None:
     db = a_database(postgres, name="events")
     migrate(postgres, db, source_table="events")
