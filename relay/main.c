@@ -67,7 +67,7 @@ int main(int argc, char **argv)
         exit_code = cli_dead(&cli);
         break;
     case COMMAND_SCHEMA:
-        exit_code = cli_schema_print(&cli);
+        exit_code = cli.schema.check ? cli_schema_check(&cli) : cli_schema_print(&cli);
         break;
     case COMMAND_ADOPT:
         exit_code = cli_adopt(&cli);

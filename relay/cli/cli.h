@@ -57,6 +57,7 @@ int cli_check(const struct cli *c);
 int cli_doctor(const struct cli *c);
 int cli_dead(const struct cli *c);
 int cli_schema_print(const struct cli *c);
+int cli_schema_check(const struct cli *c);
 int cli_adopt(const struct cli *c);
 
 /* What the settings say of Kafka, borrowed from config; the caller frees *ret_properties, which

@@ -13,6 +13,17 @@ static bool in_name(unsigned char c)
     return isalnum(c) || c == '_';
 }
 
+/* Text that only begins with the word: a message ('outbox: ...'), a topic or header of the relay's
+ * ('outbox.event.', "outbox.error"), or prose. */
+static bool is_word(const unsigned char *start, const unsigned char *p, const unsigned char *after,
+                    const unsigned char *end)
+{
+    bool opens = p > start && (p[-1] == '\'' || p[-1] == '"');
+
+    return (opens && after < end && (*after == '.' || *after == ':')) ||
+           (p - start >= 4 && memcmp(p - 4, "the ", 4) == 0);
+}
+
 /* The identifier at p, if one that is named after the table begins there; else 0. */
 static size_t own_identifier(const unsigned char *start, const unsigned char *p,
                              const unsigned char *end)
@@ -26,6 +37,8 @@ static size_t own_identifier(const unsigned char *start, const unsigned char *p,
     if (len < sizeof own_name - 1 || memcmp(p, own_name, sizeof own_name - 1) != 0 ||
         (len > sizeof own_name - 1 && p[sizeof own_name - 1] != '_') ||
         (len >= sizeof kept - 1 && memcmp(p, kept, sizeof kept - 1) == 0))
+        return 0;
+    if (len == sizeof own_name - 1 && is_word(start, p, p + len, end))
         return 0;
     return len;
 }
