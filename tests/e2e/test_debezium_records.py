@@ -67,7 +67,13 @@ class Seen(NamedTuple):
 def read(kafka: Kafka, topic: str, count: int, timestamps: bool) -> dict[int, list[Seen]]:
     """That many records of the topic, as they stand in each partition."""
     consumer = Consumer(
-        {"bootstrap.servers": kafka.bootstrap, "group.id": "records", "enable.auto.commit": False}
+        {
+            "bootstrap.servers": kafka.bootstrap,
+            "group.id": "records",
+            "enable.auto.commit": False,
+            # A broker may take offset 0 of a topic that it has only just made for none of its own.
+            "auto.offset.reset": "earliest",
+        }
     )
     consumer.assign([TopicPartition(topic, n, 0) for n in range(PARTITIONS)])
     found: dict[int, list[Seen]] = defaultdict(list)
