@@ -39,7 +39,7 @@ static json_t *settings_of(const struct config *config, const struct adopt_plan 
     if (config->columns_additional[0] != '\0')
         set(settings, "columns", "additional", config->columns_additional);
     /* Neither of them writes the type, unless it is placed as one of the additional columns. */
-    if (plan->shape != ADOPT_OTHER)
+    if (plan->shape == ADOPT_DEBEZIUM || plan->shape == ADOPT_GOHARVEST)
         set(settings, "record", "type_header", "");
     return settings;
 }

@@ -314,6 +314,7 @@ static void introduction(struct buf *sql, const struct adopt_table *table,
 {
     static const char *const shapes[] = {
         [ADOPT_OTHER] = "",
+        [ADOPT_OWN] = "",
         [ADOPT_DEBEZIUM] = " of Debezium's shape",
         [ADOPT_GOHARVEST] = " of goharvest's shape",
     };

@@ -139,13 +139,13 @@ static int look_at_version(struct looks *l, struct adopt_table *ret, struct err 
     return 0;
 }
 
-static int look_at_indexes(struct looks *l, struct adopt_table *ret, const struct adopt_plan *plan,
+static int look_at_indexes(struct looks *l, struct adopt_table *ret, struct adopt_plan *plan,
                            struct err *err)
 {
     static const char sql[] =
         "SELECT i.indisvalid, i.indpred IS NULL AND i.indkey[0] = (SELECT attnum FROM"
         "  pg_catalog.pg_attribute WHERE attrelid = i.indrelid AND attname = $2),"
-        " c.relname = $3 || '_seq', c.relname = $3 || '_unpublished_seq',"
+        " i.indisprimary, c.relname = $3 || '_seq', c.relname = $3 || '_unpublished_seq',"
         " c.relname = $3 || '_unpublished_xid'"
         " FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid"
         " WHERE i.indrelid = $1::pg_catalog.regclass";
@@ -159,8 +159,10 @@ static int look_at_indexes(struct looks *l, struct adopt_table *ret, const struc
         bool valid = yes(res, i, 0);
 
         ret->indexed[ADOPT_SEQ] = ret->indexed[ADOPT_SEQ] || (valid && yes(res, i, 1));
+        if (ret->version > 0 && plan->shape == ADOPT_DEBEZIUM && yes(res, i, 1) && yes(res, i, 2))
+            plan->shape = ADOPT_OWN;
         for (enum adopt_index k = 0; k < ADOPT_INDEXES; k++)
-            if (yes(res, i, 2 + (int)k)) {
+            if (yes(res, i, 3 + (int)k)) {
                 ret->indexed[k] = ret->indexed[k] || valid;
                 ret->broken[k] = !valid;
             }
@@ -271,10 +273,10 @@ int adopt(const struct adopt_request *r, adopt_text_fn text, struct buf *sql,
         rc = look_at_version(&looks, &table, err);
     if (rc == 0)
         rc = adopt_plan(ret_plan, &table, r, err);
+    if (rc == 0)
+        rc = look_at_indexes(&looks, &table, ret_plan, err);
     if (rc == 0 && r->slot != NULL)
         rc = look_at_slot(&looks, &table, r->slot, err);
-    else if (rc == 0)
-        rc = look_at_indexes(&looks, &table, ret_plan, err);
     if (rc == 0)
         rc = text(sql, &table, ret_plan, r, err);
     free(table.columns);

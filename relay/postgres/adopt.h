@@ -15,6 +15,7 @@
 
 enum adopt_shape {
     ADOPT_OTHER,
+    ADOPT_OWN,       /* made by the schema's own migrations */
     ADOPT_DEBEZIUM,  /* id, aggregatetype, aggregateid, type, payload */
     ADOPT_GOHARVEST, /* kafka_topic, kafka_key, kafka_value, kafka_header_keys, ... */
 };
@@ -44,11 +45,11 @@ struct adopt_table {
 };
 
 struct adopt_request {
-    const char *uri;                        /* as postgres.uri */
-    const char *table;                      /* as source.table */
-    const char *publication;                /* as source.publication */
-    const char *slot;                       /* to go on where it stands; NULL: the migration */
-    const char *names[COLUMN_KINDS];        /* as columns.*, with their defaults */
+    const char *uri;                 /* as postgres.uri */
+    const char *table;               /* as source.table */
+    const char *publication;         /* as source.publication */
+    const char *slot;                /* to go on where it stands; NULL: the migration */
+    const char *names[COLUMN_KINDS]; /* as columns.*, with their defaults */
 };
 
 /* Where each of the relay's columns is: "" for none; adds: it is to be made. */

@@ -1,6 +1,6 @@
-"""From Debezium to the relay, under load, on the position of Debezium's slot: nothing is lost, nothing
-comes out of order, and twice at most what Debezium had not confirmed. The steps are those of
-schema/README.md."""
+"""From Debezium to the relay, under load, on the position of Debezium's slot: nothing is lost,
+nothing comes out of order, and twice at most what Debezium had not confirmed. The steps are those
+of schema/README.md."""
 
 from __future__ import annotations
 
@@ -24,6 +24,9 @@ WHERE s.slot_name = %s
 """
 _FREE = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = %s AND NOT active"
 
+_ROLE = """
+DO $$ BEGIN CREATE ROLE relay; EXCEPTION WHEN duplicate_object THEN END $$; ALTER ROLE relay LOGIN
+"""
 # Says of each try, until there is none, whether it could be dropped.
 _DROP = """
 SELECT CASE WHEN NOT active THEN pg_drop_replication_slot(slot_name) END
@@ -112,8 +115,7 @@ def test_the_relay_leaves_a_stopped_debeziums_slot_for_the_table(
         scene.wait_seen(300)
         assert "not adopted yet" in scene.refused()
         settings = shell(scene.postgres, scene.db, tmp_path, migration)
-        scene.sql("DO $$ BEGIN CREATE ROLE relay LOGIN; EXCEPTION WHEN duplicate_object THEN END $$")
-        scene.sql("ALTER ROLE relay LOGIN")
+        scene.sql(_ROLE)
         run(scene.postgres, scene.db, rights)
         settings |= {"postgres.uri": scene.postgres.uri(scene.db, user="relay")}
         scene.wait_passed()

@@ -1,5 +1,5 @@
-"""From goharvest to the relay, under load. Its publisher is played by the test: rows in the order of
-id, deleted once they are published, and the last ones published and not deleted, as by a crash."""
+"""From goharvest to the relay, under load. Its publisher is played by the test: rows in the order
+of id, deleted once they are published, and the last ones published and not deleted, as by a crash."""
 
 from __future__ import annotations
 
@@ -97,7 +97,8 @@ class Publisher:
                 self._producer.flush(30)
                 if self._ended.is_set():
                     return
-                cursor.execute("DELETE FROM outbox WHERE id = ANY (%s)", ([row[0] for row in rows],))
+                ids = [row[0] for row in rows]
+                cursor.execute("DELETE FROM outbox WHERE id = ANY (%s)", (ids,))
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
-"""`outbox-relay adopt`: what it prints makes an outbox of Debezium's or goharvest's one of the relay's,
-beside writers, without a rewrite."""
+"""`outbox-relay adopt`: what it prints makes an outbox of Debezium's or goharvest's one of the
+relay's, beside writers, without a rewrite."""
 
 from __future__ import annotations
 
@@ -162,6 +162,12 @@ def test_later_versions_of_the_schema_go_on_top(postgres: Postgres) -> None:
     rows(postgres, db, _INSERT)
     rows(postgres, db, "SELECT outbox_emit('order', '1', 'Placed', '{}'::jsonb)")
     assert rows(postgres, db, "SELECT count(*) FROM outbox WHERE published_at IS NULL") == [(2,)]
+
+
+def test_the_relays_own_table_is_left_alone(postgres: Postgres) -> None:
+    db = postgres.createdb()
+    assert migrate(postgres, db) == {"source.table": "outbox"}
+    assert "-- Nothing is missing." in printed(postgres, db)
 
 
 def test_a_second_run_finds_nothing_missing(postgres: Postgres) -> None:

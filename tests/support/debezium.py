@@ -1,7 +1,7 @@
 """Debezium as its users run it: Kafka Connect, a PostgreSQL connector, the Outbox Event Router.
 
     with Debezium(kafka.bootstrap, folder) as debezium:
-        debezium.add("orders", postgres, db, {"transforms.outbox.table.expand.json.payload": "false"})
+        debezium.add("orders", postgres, db, {"poll.interval.ms": "50"})
         ...
         debezium.end("orders")  # or kill(), kill -9 of all
 
@@ -99,8 +99,9 @@ class Debezium:
         self._process.wait_until(self._answers, "Connect answered", START_TIMEOUT_S)
 
     def add(self, name: str, postgres: Postgres, db: str, settings: Mapping[str, str]) -> None:
-        """One more connector, of a process that is started if none runs, on table public.outbox unless the settings say otherwise. Its slot has
-        its name. Returns once what commits from now on comes; what the table has does not."""
+        """One more connector, of a process that is started if none runs, on table public.outbox
+        unless the settings say otherwise. Its slot has its name. Returns once what commits from now
+        on comes; what the table has does not."""
         if self._process is None:
             self.start()
         self._connectors[name] = (
