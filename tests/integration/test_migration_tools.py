@@ -1,0 +1,188 @@
+"""What schema/ has for each migration tool, run by that tool."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import re
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from support.migration_tools import (
+    NEWEST,
+    TOOLS,
+    Alembic,
+    Canonical,
+    Extension,
+    Flyway,
+    GolangMigrate,
+    Java,
+    Site,
+    Tool,
+    ToolError,
+    alembic_project,
+    django_project,
+    fetched,
+    schema_print,
+    server_with,
+)
+from support.postgres import MIGRATIONS, REPOSITORY, Postgres
+from support.schema_catalog import catalog
+
+SCHEMA = REPOSITORY / "schema"
+README = SCHEMA / "README.md"
+INSERT = "INSERT INTO outbox (aggregatetype, aggregateid, type) VALUES ('order', '1', 'Placed')"
+
+
+
+def named(kind: type[Tool]) -> str:
+    return kind.name
+
+
+each_tool = pytest.mark.parametrize("tool", TOOLS, ids=named, indirect=True)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    with server_with(list((SCHEMA / "extension").iterdir())) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def home() -> pathlib.Path:
+    return fetched()
+
+
+@pytest.fixture(scope="module")
+def java(home: pathlib.Path) -> Iterator[Java]:
+    tools = Java(home)
+    yield tools
+    tools.close()
+
+
+@pytest.fixture
+def site(server: Postgres, home: pathlib.Path, java: Java) -> Site:
+    """A database with nothing in it."""
+    return Site(server, server.createdb(migrated=False), home, java)
+
+
+@pytest.fixture
+def tool(request: pytest.FixtureRequest, site: Site) -> Tool:
+    kind: type[Tool] = request.param
+    return kind(site, SCHEMA / kind.name)
+
+
+@pytest.fixture(scope="module")
+def canonical(server: Postgres, home: pathlib.Path, java: Java) -> list[list[str]]:
+    """The catalog of each version that psql installs from schema/migrations, from 0, nothing."""
+    tool = Canonical(Site(server, server.createdb(migrated=False), home, java), MIGRATIONS)
+    catalogs = [catalog(tool.site)]
+    for version in range(1, NEWEST + 1):
+        tool.up(version)
+        catalogs.append(catalog(tool.site))
+    return catalogs
+
+
+# -- each tool -------------------------------------------------------------------------------------
+
+
+@each_tool
+def test_up_again_down_and_up(tool: Tool, canonical: list[list[str]]) -> None:
+    tool.up()
+    assert catalog(tool.site, tool.history) == canonical[NEWEST]
+    tool.up()
+    assert catalog(tool.site, tool.history) == canonical[NEWEST]
+    tool.down()
+    assert catalog(tool.site, tool.history) == canonical[0]
+    tool.up()
+    assert catalog(tool.site, tool.history) == canonical[NEWEST]
+
+
+@pytest.mark.parametrize("version", range(1, NEWEST))
+@each_tool
+def test_from_an_older_version(tool: Tool, canonical: list[list[str]], version: int) -> None:
+    """Up from it with an event that waits, and down to it again."""
+    tool.up(version)
+    assert catalog(tool.site, tool.history) == canonical[version]
+    tool.site.query(INSERT)
+    events = tool.site.query("SELECT seq, id, aggregateid, type, created_at FROM outbox")
+    tool.up()
+    assert catalog(tool.site, tool.history) == canonical[NEWEST]
+    tool.down(version)
+    assert catalog(tool.site, tool.history) == canonical[version]
+    assert tool.site.query("SELECT seq, id, aggregateid, type, created_at FROM outbox") == events
+
+
+@each_tool
+def test_a_version_that_fails_leaves_nothing(tool: Tool, canonical: list[list[str]]) -> None:
+    """Half-way through version 2; the same command goes on once its cause is gone."""
+    tool.site.query("CREATE TABLE outbox_discarded (mine text)")
+    with pytest.raises(ToolError, match='relation "outbox_discarded" already exists'):
+        tool.up()
+    tool.site.query("DROP TABLE outbox_discarded")
+    left = canonical[0 if tool.one_transaction else 1]
+    assert catalog(tool.site, tool.history) == left
+    tool.mend()
+    tool.up()
+    assert catalog(tool.site, tool.history) == canonical[NEWEST]
+
+
+# -- another table and schema ----------------------------------------------------------------------
+
+
+def renamed(lines: list[str], schema: str, table: str) -> list[str]:
+    """The lines that the same schema has with the names of the canonical one."""
+    text = "\n".join(lines)
+    text = re.sub(rf"\b{table}(?=_|\b)", "outbox", text)
+    return sorted(re.sub(rf"\b{schema}\.", "public.", text).split("\n"))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in TOOLS if kind is not Extension], ids=named)
+def test_another_table_and_schema(
+    kind: type[Tool], site: Site, canonical: list[list[str]], tmp_path: pathlib.Path
+) -> None:
+    site.query("CREATE SCHEMA app")
+    place = dataclasses.replace(site, schema="app", table="letters")
+    schema_print(kind.name, "--source-table", "app.letters", "--directory", str(tmp_path))
+    tool = kind(place, tmp_path)
+    tool.up()
+    assert renamed(catalog(place, tool.history), "app", "letters") == sorted(
+        "\n".join(canonical[NEWEST]).split("\n")
+    )
+    assert catalog(site, tool.history) == canonical[0]
+    tool.down()
+    assert catalog(place, tool.history) == canonical[0]
+
+
+# -- the extension ---------------------------------------------------------------------------------
+
+
+def test_the_extensions_rows_are_in_a_dump(server: Postgres, site: Site) -> None:
+    """Its triggers come with CREATE EXTENSION, before the rows: they are off for these."""
+    Extension(site, SCHEMA / "extension").up()
+    site.query(INSERT)
+    events = site.query("SELECT * FROM outbox")
+    other = dataclasses.replace(site, db=server.createdb(migrated=False))
+    dump = pathlib.Path(server.data.parent, f"{site.db}.dump")
+    site.run("pg_dump", "--format=custom", "--file", dump)
+    restore = ("pg_restore", "--exit-on-error", "--dbname", other.db, dump)
+    other.run(*restore, "--section=pre-data")
+    other.query("ALTER TABLE outbox DISABLE TRIGGER USER")
+    other.run(*restore, "--section=data")
+    other.query("ALTER TABLE outbox ENABLE TRIGGER USER")
+    other.run(*restore, "--section=post-data")
+    assert catalog(other) == catalog(site)
+    assert other.query("SELECT * FROM outbox") == events
+    other.query(INSERT)
+    assert other.query("SELECT seq FROM outbox ORDER BY seq") == [(1,), (2,)]
+
+
+def test_a_service_may_install_the_extension(server: Postgres, site: Site) -> None:
+    """With CREATE on the database and the schema, and no superuser."""
+    role = f"owner_of_{site.db}"
+    site.query(f"CREATE ROLE {role} LOGIN")
+    site.query(f"GRANT CREATE ON DATABASE {site.db} TO {role}")
+    site.query(f"GRANT CREATE ON SCHEMA public TO {role}")
+    server.psql(site.db, "CREATE EXTENSION outbox_relay", user=role)
+    assert site.version() == NEWEST
