@@ -98,7 +98,7 @@ static const char *one_of(const struct found *f, const char *const *types)
 
 bool pg_column_type_ok(enum column_kind kind, const char *type, size_t len)
 {
-    const struct found f = {type, len, false};
+    const struct found f = {.type = {(const unsigned char *)type, len}};
 
     return one_of(&f, wanted[kind].types) != NULL;
 }
