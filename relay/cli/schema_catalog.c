@@ -1,8 +1,10 @@
 #include "cli/schema_catalog.h"
 
 #include "cli/schema_format.h"
+#include "postgres/inspect.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -64,18 +66,111 @@ int schema_objects_read(struct schema_objects *ret, const char *lines, const cha
     return 0;
 }
 
-int schema_objects_of(struct schema_objects *ret, int version, const struct schema_place *place,
+/* The column of the schema that is called so. */
+static enum column_kind kind_of(const char *name, size_t len)
+{
+    enum column_kind k = 0;
+
+    while (k < COLUMN_KINDS &&
+           (strlen(column_own_name(k)) != len || memcmp(column_own_name(k), name, len) != 0))
+        k++;
+    return k;
+}
+
+/* Of an index: names of columns stand behind USING; false where it has one that the table has not.
+ */
+static bool rename_index(struct buf *out, const char *line, const char *end,
+                         const struct columns *columns)
+{
+    const char *p = memmem(line, (size_t)(end - line), " USING ", sizeof " USING " - 1);
+
+    if (p == NULL)
+        p = end;
+    buf_append(out, line, (size_t)(p - line));
+    while (p < end) {
+        const char *word = p;
+        enum column_kind k;
+
+        while (p < end && in_name(*p))
+            p++;
+        k = kind_of(word, (size_t)(p - word));
+        if (k < COLUMN_KINDS && !columns_has(columns, k))
+            return false;
+        if (k < COLUMN_KINDS)
+            buf_printf(out, "%s", columns->names[k].text);
+        else
+            buf_append(out, word, (size_t)(p - word));
+        if (p < end)
+            buf_append(out, p++, 1);
+    }
+    return true;
+}
+
+/* Of a column; line stands behind the table's name and a dot. */
+static bool rename_column(struct buf *out, const char *begin, const char *name, const char *end,
+                          const struct columns *columns)
+{
+    const char *rest = memchr(name, '\t', (size_t)(end - name));
+    enum column_kind k = rest == NULL ? COLUMN_KINDS : kind_of(name, (size_t)(rest - name));
+
+    if (k == COLUMN_KINDS) {
+        buf_append(out, begin, (size_t)(end - begin));
+        return true;
+    }
+    if (!columns_has(columns, k))
+        return false;
+    buf_append(out, begin, (size_t)(name - begin));
+    buf_printf(out, "%s", columns->names[k].text);
+    buf_append(out, rest, (size_t)(end - rest));
+    return true;
+}
+
+/* The lines, with the outbox's columns as they are called; without what has to do with one that it
+ * has not. */
+static void rename_columns(struct buf *out, const char *lines, const struct schema_shape *shape)
+{
+    char column[80];
+    char index[80];
+    const int ncolumn = snprintf(column, sizeof column, "column\t%s.", shape->table);
+    const int nindex = snprintf(index, sizeof index, "index\t%s.", shape->table);
+
+    for (const char *end; (end = strchr(lines, '\n')) != NULL; lines = end + 1) {
+        size_t before = out->len;
+        bool kept = true;
+
+        if (strncmp(lines, column, (size_t)ncolumn) == 0)
+            kept = rename_column(out, lines, lines + ncolumn, end, shape->columns);
+        else if (strncmp(lines, index, (size_t)nindex) == 0)
+            kept = rename_index(out, lines, end, shape->columns);
+        else
+            buf_append(out, lines, (size_t)(end - lines));
+        if (kept)
+            buf_append(out, "\n", 1);
+        else
+            out->len = before;
+    }
+}
+
+int schema_objects_of(struct schema_objects *ret, int version, const struct schema_shape *shape,
                       struct err *err)
 {
+    struct schema_place place = {0};
+    struct buf named = {0};
     struct buf lines = {0};
     int rc;
 
     *ret = (struct schema_objects){0};
-    schema_named(&lines, place, schema_catalogs[version - 1]);
-    if (buf_cstr(&lines) == NULL)
+    (void)snprintf(place.table, sizeof place.table, "%s", shape->table);
+    schema_named(&named, &place, schema_catalogs[version - 1]);
+    if (buf_cstr(&named) != NULL) {
+        plain((char *)named.data, shape->schema);
+        rename_columns(&lines, (const char *)named.data, shape);
+    }
+    if (named.failed || buf_cstr(&lines) == NULL)
         rc = err_set(err, ERR_NOMEM, "out of memory");
     else
-        rc = schema_objects_read(ret, buf_cstr(&lines), place->schema, err);
+        rc = schema_objects_read(ret, buf_cstr(&lines), shape->schema, err);
+    buf_free(&named);
     buf_free(&lines);
     return rc;
 }
@@ -99,7 +194,8 @@ const struct schema_object *schema_object_find(const struct schema_objects *in,
 /* The length of a column's definition without its default, and whether it is NOT NULL. */
 static size_t type_length(const char *definition, bool *not_null)
 {
-    const char *end = strstr(definition, " DEFAULT ");
+    const char *value = strstr(definition, " DEFAULT ");
+    const char *end = value != NULL ? value : strstr(definition, " GENERATED ");
     size_t len = end == NULL ? strlen(definition) : (size_t)(end - definition);
     static const char words[] = " NOT NULL";
     const size_t n = sizeof words - 1;
@@ -108,30 +204,32 @@ static size_t type_length(const char *definition, bool *not_null)
     return *not_null ? len - n : len;
 }
 
-/* A column that services fill may have another default, and may refuse null: an outbox that was
- * there before the relay. Not what the relay's order and its marks rest on. */
+/* A column that services fill may have another type that the relay reads, another default, and may
+ * refuse null: an outbox that was there before the relay. Not what its order and marks rest on. */
 static bool is_tolerable(const struct schema_object *expected, const struct schema_object *found,
-                         const char *table)
+                         const struct schema_shape *shape)
 {
-    static const char *const strict[] = {"seq", "xid", "published_at"};
-    const size_t len = strlen(table);
+    const size_t len = strlen(shape->table);
+    enum column_kind k = 0;
     bool wanted;
     bool given;
     size_t n;
 
-    if (strcmp(expected->kind, "column") != 0 || strncmp(expected->name, table, len) != 0 ||
+    if (strcmp(expected->kind, "column") != 0 || strncmp(expected->name, shape->table, len) != 0 ||
         expected->name[len] != '.')
         return false;
-    for (size_t i = 0; i < sizeof strict / sizeof *strict; i++)
-        if (strcmp(expected->name + len + 1, strict[i]) == 0)
-            return false;
-    n = type_length(expected->definition, &wanted);
-    return n == type_length(found->definition, &given) &&
-           memcmp(expected->definition, found->definition, n) == 0 && (given || !wanted);
+    while (k < COLUMN_KINDS && strcmp(shape->columns->names[k].text, expected->name + len + 1) != 0)
+        k++;
+    if (k == COLUMN_KINDS || k == COLUMN_SEQ || k == COLUMN_XID || k == COLUMN_PUBLISHED_AT)
+        return false;
+    (void)type_length(expected->definition, &wanted);
+    n = type_length(found->definition, &given);
+    return pg_column_type_ok(k, found->definition, n) && (given || !wanted);
 }
 
 enum schema_difference schema_object_differs(const struct schema_object *expected,
-                                             const struct schema_objects *found, const char *table)
+                                             const struct schema_objects *found,
+                                             const struct schema_shape *shape)
 {
     const struct schema_object *other = schema_object_find(found, expected);
 
@@ -139,16 +237,16 @@ enum schema_difference schema_object_differs(const struct schema_object *expecte
         return SCHEMA_MISSING;
     if (strcmp(expected->definition, other->definition) == 0)
         return SCHEMA_SAME;
-    return is_tolerable(expected, other, table) ? SCHEMA_OTHERWISE : SCHEMA_DIFFERENT;
+    return is_tolerable(expected, other, shape) ? SCHEMA_OTHERWISE : SCHEMA_DIFFERENT;
 }
 
 int schema_objects_score(const struct schema_objects *expected, const struct schema_objects *found,
-                         const char *table)
+                         const struct schema_shape *shape)
 {
     int score = 0;
 
     for (size_t i = 0; i < expected->n; i++) {
-        enum schema_difference d = schema_object_differs(&expected->list[i], found, table);
+        enum schema_difference d = schema_object_differs(&expected->list[i], found, shape);
 
         score += d == SCHEMA_SAME || d == SCHEMA_OTHERWISE ? 1 : -1;
     }

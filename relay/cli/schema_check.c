@@ -12,6 +12,7 @@
 struct checking {
     const char *setting; /* source.table */
     struct catalog_facts facts;
+    struct schema_shape shape;
     struct schema_objects found;
     struct schema_objects *versions; /* of version n: [n - 1] */
     int version;                     /* which one it is judged by; 0: none is there */
@@ -108,7 +109,7 @@ static int likeliest(const struct checking *k)
     int most = 0;
 
     for (int version = 1; version <= schema_newest; version++) {
-        int score = schema_objects_score(&k->versions[version - 1], &k->found, k->facts.table);
+        int score = schema_objects_score(&k->versions[version - 1], &k->found, &k->shape);
 
         if (score > most) {
             most = score;
@@ -148,8 +149,7 @@ static void judge_objects(struct checking *k)
     struct buf remedy = {0};
 
     for (size_t i = 0; i < expected->n; i++) {
-        enum schema_difference d =
-            schema_object_differs(&expected->list[i], &k->found, k->facts.table);
+        enum schema_difference d = schema_object_differs(&expected->list[i], &k->found, &k->shape);
 
         if (d != SCHEMA_SAME)
             tell_object(k, &expected->list[i], d);
@@ -169,16 +169,15 @@ static void judge_objects(struct checking *k)
 
 static int load_versions(struct checking *k, struct err *err)
 {
-    struct schema_place place = {0};
     int rc = 0;
 
-    memcpy(place.schema, k->facts.schema, sizeof k->facts.schema);
-    memcpy(place.table, k->facts.table, sizeof k->facts.table);
+    k->shape.schema = k->facts.schema;
+    k->shape.table = k->facts.table;
     k->versions = calloc((size_t)schema_newest, sizeof *k->versions);
     if (k->versions == NULL)
         return err_set(err, ERR_NOMEM, "out of memory");
     for (int i = 0; rc == 0 && i < schema_newest; i++)
-        rc = schema_objects_of(&k->versions[i], i + 1, &place, err);
+        rc = schema_objects_of(&k->versions[i], i + 1, &k->shape, err);
     return rc;
 }
 
@@ -269,7 +268,9 @@ static void free_checking(struct checking *k)
 
 int cli_schema_check(const struct cli *c)
 {
-    struct checking k = {.setting = c->config->source_table, .findings = json_array()};
+    struct checking k = {.setting = c->config->source_table,
+                         .shape = {.columns = c->config->columns},
+                         .findings = json_array()};
     struct err err;
     int code;
     int rc = pg_conn_check_uri(c->config->postgres_uri, "postgres.uri", &err);

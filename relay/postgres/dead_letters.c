@@ -95,8 +95,9 @@ static int find_names(PGconn *conn, const char *table, struct names *ret, struct
     } else if (PQgetvalue(res, 0, 5)[0] != '3') {
         rc = err_set(err, ERR_CONFIG,
                      "table %s has no tables for parked and dead events beside it: install them "
-                     "with psql -f schema/migrations/0002_failures.up.sql",
-                     PQgetvalue(res, 0, 0));
+                     "with outbox-relay schema print --from 1 --source-table %s | psql -X -v "
+                     "ON_ERROR_STOP=1",
+                     PQgetvalue(res, 0, 0), table);
     } else {
         *ret = (struct names){.table = copy(res, 0),
                               .parked = copy(res, 1),

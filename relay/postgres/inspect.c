@@ -175,10 +175,10 @@ static int table_missing(const PGresult *res, const struct pg_inspect_options *o
             user, schema, options->table, schema, user);
     return err_set(err, ERR_CONFIG,
                    "there is no table \"%s\" in database \"%s\" (search_path %s): install it "
-                   "with psql -f schema/migrations/0001_outbox.up.sql -f "
-                   "schema/migrations/0002_failures.up.sql -f "
-                   "schema/migrations/0003_parked_events.up.sql, or set source.table",
-                   options->table, value(res, COL_DATABASE), value(res, COL_SEARCH_PATH));
+                   "with outbox-relay schema print --source-table %s | psql -X -v "
+                   "ON_ERROR_STOP=1, or set source.table",
+                   options->table, value(res, COL_DATABASE), value(res, COL_SEARCH_PATH),
+                   options->table);
 }
 
 static int check_table(struct pg_facts *ret, const PGresult *res,
@@ -230,12 +230,14 @@ static int lease_missing(const PGresult *res, struct err *err)
                    lease, lease, lease, lease, value(res, COL_USER));
 }
 
-static int failures_missing(const PGresult *res, const char *suffix, struct err *err)
+static int failures_missing(const PGresult *res, const struct pg_inspect_options *options,
+                            const char *suffix, struct err *err)
 {
     return err_set(err, ERR_CONFIG,
-                   "there is no table %s.%s_%s, which failure.policy needs: install it with psql "
-                   "-f schema/migrations/0002_failures.up.sql, or set failure.policy to halt",
-                   value(res, COL_SCHEMA), value(res, COL_NAME), suffix);
+                   "there is no table %s.%s_%s, which failure.policy needs: install it with "
+                   "outbox-relay schema print --from 1 --source-table %s | psql -X -v "
+                   "ON_ERROR_STOP=1, or set failure.policy to halt",
+                   value(res, COL_SCHEMA), value(res, COL_NAME), suffix, options->table);
 }
 
 /* Where an event that cannot be published would go. */
@@ -247,9 +249,9 @@ static int check_failures(const PGresult *res, const struct pg_inspect_options *
     const char *parked = value(res, COL_PARKED);
 
     if (options->buries && dead == NULL)
-        return failures_missing(res, "dead", err);
+        return failures_missing(res, options, "dead", err);
     if (options->parks && parked == NULL)
-        return failures_missing(res, "parked", err);
+        return failures_missing(res, options, "parked", err);
     if (options->buries && !yes(res, COL_DEAD_RIGHTS))
         return err_set(
             err, ERR_PERMISSION,
@@ -269,10 +271,10 @@ static int check_failures(const PGresult *res, const struct pg_inspect_options *
     if (options->parks && options->named && !yes(res, COL_PARKED_PLACE))
         return err_set(err, ERR_CONFIG,
                        "table %s has no room for the events themselves, which with source.slot may "
-                       "be in no other table: install it with psql -f "
-                       "schema/migrations/0003_parked_events.up.sql, or set failure.policy to "
-                       "dead-letter or halt",
-                       parked);
+                       "be in no other table: install it with outbox-relay "
+                       "schema print --from 2 --source-table %s | psql -X -v ON_ERROR_STOP=1, or "
+                       "set failure.policy to dead-letter or halt",
+                       parked, options->table);
     if (options->parks && options->named && !yes(res, COL_PARKED_UPDATE))
         return err_set(err, ERR_PERMISSION,
                        "role \"%s\" may not park events again: GRANT UPDATE ON %s TO \"%s\"", user,

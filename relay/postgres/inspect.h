@@ -75,6 +75,10 @@ int pg_inspect_read(struct pg_facts *ret, const PGresult *res,
 int pg_inspect_columns(struct pg_facts *ret, const PGresult *res,
                        const struct pg_inspect_options *options, struct err *err);
 
+/* Whether the relay reads a column of that type, by its name in the catalogue without a modifier.
+ */
+bool pg_column_type_ok(enum column_kind kind, const char *type, size_t len);
+
 /* The identity alone: two columns, system identifier and timeline in hex (null on a standby). */
 const char *pg_identity_sql(void);
 void pg_identity_read(struct pg_identity *ret, const PGresult *res, int column);

@@ -96,6 +96,13 @@ static const char *one_of(const struct found *f, const char *const *types)
     return NULL;
 }
 
+bool pg_column_type_ok(enum column_kind kind, const char *type, size_t len)
+{
+    const struct found f = {.type = {(const unsigned char *)type, len}};
+
+    return one_of(&f, wanted[kind].types) != NULL;
+}
+
 /* "json, jsonb or text" */
 static void list_types(const char *const *types, char *ret, size_t size)
 {

@@ -20,7 +20,7 @@ WITH outbox AS (
         CASE WHEN NOT whole THEN format_type(atttypid, atttypmod)
             WHEN atttypid IN (regtype 'varchar', regtype 'bpchar') THEN 'text'
             WHEN atttypid = regtype 'jsonb' THEN 'json'
-            ELSE format_type(atttypid, atttypmod) END
+            ELSE format_type(atttypid, NULL) END
         || CASE WHEN attnotnull THEN ' NOT NULL' ELSE '' END
         || COALESCE(' DEFAULT ' || pg_get_expr(adbin, adrelid), '')
         || CASE attidentity WHEN 'a' THEN ' GENERATED ALWAYS AS IDENTITY'

@@ -164,4 +164,4 @@ def test_what_it_refuses(scene: Scene) -> None:
     assert "is a uuid" in dead(scene, "show", "4711", code=64)
     assert "none" in dead(scene, "list")
     scene.sql("DROP TABLE outbox_dead")
-    assert "0002_failures.up.sql" in dead(scene, "list", code=78)
+    assert "schema print --from 1 " in dead(scene, "list", code=78)

@@ -160,6 +160,37 @@ def test_what_the_relay_reads_as_well_is_fine(
     assert findings(postgres, db, 0) == found
 
 
+def test_a_partitioned_outbox_is_fine(postgres: Postgres) -> None:
+    db = postgres.createdb()
+    postgres.psql(db, "SELECT outbox_partition()")
+    assert findings(postgres, db, 0) == set()
+    postgres.psql(db, "ALTER TABLE outbox DISABLE TRIGGER outbox_wake")
+    assert findings(postgres, db, 78) == {("disabled", "trigger", "outbox.outbox_wake")}
+
+
+def test_columns_of_other_names_are_known(postgres: Postgres) -> None:
+    """By the settings columns.*; the indexes are looked for on those."""
+    db = postgres.createdb()
+    postgres.psql(
+        db,
+        "ALTER TABLE outbox RENAME type TO event_type; ALTER TABLE outbox RENAME seq TO number;"
+        " ALTER TABLE outbox DROP topic; ALTER TABLE outbox ALTER aggregateid TYPE uuid"
+        " USING aggregateid::uuid",
+    )
+    settings = {
+        "postgres.uri": postgres.uri(db),
+        "columns.type": "event_type",
+        "columns.seq": "number",
+        "columns.topic": "",
+    }
+    result = command("schema", "check", "--json", settings=settings)
+    assert result.returncode == 0, result.stdout + result.stderr
+    (finding,) = json.loads(result.stdout)["findings"]
+    assert finding["what"] == "otherwise" and finding["name"] == "outbox.aggregateid"
+    del settings["columns.seq"]
+    assert command("schema", "check", settings=settings).returncode == 78
+
+
 def test_a_table_of_somebody_elses_is_foreign(postgres: Postgres) -> None:
     db = postgres.createdb(migrated=False)
     postgres.psql(db, "CREATE TABLE outbox (id uuid PRIMARY KEY, payload jsonb)")

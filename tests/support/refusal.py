@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from support.postgres import Postgres
-from support.relay import REPOSITORY, Relay
+from support.postgres import MIGRATIONS, Postgres
+from support.relay import Relay, command
 from support.writer import insert
 
 WRONG, RIGHT_MISSING = 78, 77
@@ -20,8 +20,8 @@ WRONG, RIGHT_MISSING = 78, 77
 
 @dataclass(frozen=True)
 class Refusal:
-    """spoil is SQL, where {role} stands for the relay's; remedy finds its SQL, or the file to
-    install, in what the relay says."""
+    """spoil is SQL, where {role} stands for the relay's; remedy finds its SQL, or the command that
+    prints it, in what the relay says."""
 
     name: str
     spoil: str
@@ -81,6 +81,9 @@ _ROW_SECURITY = (
     r'row-level security of table public\.outbox applies to role "[^"]+" and would hide events',
 )
 _CACHE = r"the sequence of public\.outbox\.seq has CACHE 10, which hands out numbers out of order"
+_BACK_TO_1 = "".join(
+    file.read_text() for file in sorted(MIGRATIONS.glob("*.down.sql"), reverse=True)[:-1]
+)
 _USAGE = "USAGE ON SCHEMA public FROM PUBLIC; REVOKE ALL ON SCHEMA public"
 
 REFUSALS = [
@@ -89,7 +92,7 @@ REFUSALS = [
         "DROP SCHEMA public CASCADE; CREATE SCHEMA public; GRANT USAGE ON SCHEMA public TO PUBLIC",
         WRONG,
         r'there is no table "outbox" in database "test_\d+" \(search_path "\$user", public\)',
-        r"psql -f (\S+\.sql)",
+        r"outbox-relay (schema print [^|]*) \| psql",
     ),
     Refusal(
         "a view",
@@ -150,11 +153,10 @@ REFUSALS = [
     ),
     Refusal(
         "nowhere to park",
-        "DROP TABLE outbox_parked, outbox_dead, outbox_discarded;"
-        " DELETE FROM outbox_schema_version WHERE version >= 2",
+        _BACK_TO_1,
         WRONG,
         r"there is no table public\.outbox_parked, which failure\.policy needs",
-        r"psql -f (\S+\.sql)",
+        r"outbox-relay (schema print [^|]*) \| psql",
     ),
     _right("DELETE", "DELETE ON outbox", "delete published rows"),
     _right(
@@ -206,9 +208,8 @@ class Guarded:
         """The remedy, taken word for word out of the message."""
         found = re.search(refusal.remedy, message)
         assert found, f"no remedy in {message!r}"
-        if found[1].endswith(".sql"):
-            for file in re.findall(r"-f (\S+\.sql)", message):
-                self.server.psql(self.db, file=REPOSITORY / file)
+        if found[1].startswith("schema print"):
+            self.run(command(*found[1].split()).stdout)
             self.grant()  # the tables are new
         else:
             self.run(found[1])
