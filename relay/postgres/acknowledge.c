@@ -100,7 +100,10 @@ static void build_sql(struct acknowledger *a, const struct pg_facts *facts,
     const char *rows =
         batch->strict ? ", ROWS FROM (pg_catalog.unnest($3), pg_catalog.unnest($4)) AS a(seq, id)"
                       : "";
-    const char *match = batch->strict ? "o.seq = a.seq AND o.id = a.id" : "o.seq = ANY ($3)";
+    /* As a subquery, whose value the planner does not know: it would weigh each seq of it for each
+     * index of each partition. */
+    const char *match = batch->strict ? "o.seq = a.seq AND o.id = a.id"
+                                      : "o.seq = ANY ((SELECT $3)::pg_catalog.int8[])";
 
     buf_reset(&a->sql);
     buf_printf(&a->sql,
