@@ -28,6 +28,15 @@ static void free_names(struct names *n)
     free(n->channel);
 }
 
+/* By the guard of the outbox, of an event that is no better than it was. The guard names a column,
+ * which a CHECK does not, whose detail would be the row. */
+static bool is_refused(const PGresult *res)
+{
+    return pg_error_is(res, PG_CHECK_VIOLATION) &&
+           PQresultErrorField(res, PG_DIAG_COLUMN_NAME) != NULL &&
+           PQresultErrorField(res, PG_DIAG_MESSAGE_DETAIL) != NULL;
+}
+
 static int run(PGconn *conn, const char *sql, int n, const char *const *values, PGresult **ret,
                struct err *err)
 {
@@ -42,6 +51,10 @@ static int run(PGconn *conn, const char *sql, int n, const char *const *values, 
     }
     if (PQstatus(conn) == CONNECTION_BAD)
         rc = pg_error_of_conn(err, conn);
+    else if (is_refused(res))
+        rc = err_set(err, ERR_ROW, "%s. %s Nothing is retried: correct it, or retry the others",
+                     PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY),
+                     PQresultErrorField(res, PG_DIAG_MESSAGE_DETAIL));
     else
         rc = pg_error_of_result(err, res);
     PQclear(res);

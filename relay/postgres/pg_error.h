@@ -16,6 +16,7 @@ int pg_error_of_conn(struct err *err, const PGconn *conn);
 /* True for a result with this SQLSTATE. */
 bool pg_error_is(const PGresult *res, const char *sqlstate);
 
+#define PG_CHECK_VIOLATION "23514"
 #define PG_LOCK_NOT_AVAILABLE "55P03"
 #define PG_QUERY_CANCELED "57014"
 #define PG_READ_ONLY "25006"

@@ -436,4 +436,45 @@ def away(bench: Bench) -> list[Line]:
     return beside(bench, "away", f"{rows:,} events wait for a topic that is away", (BEHIND % ("away", 10_000, rows),), ("topics_away", 1))
 
 
-CASES = {"parked": parked, "away": away, "drain": drain, "latency": latency, "writers": writers, "idle": idle, "start": start, "wal": wal}
+# -- guard ------------------------------------------------------------------------------------------
+
+EVENT = "'order', '4711', 'OrderPlaced', '{\"total\": 12.30}'"
+INTO = "outbox (aggregatetype, aggregateid, type, payload)"
+LOOP = "DO $$ BEGIN FOR i IN 1..{rows} LOOP %s; COMMIT; END LOOP; END $$"
+WRITING = {
+    "one row a transaction": LOOP % f"INSERT INTO {INTO} VALUES ({EVENT})",
+    "the same by outbox_emit()": LOOP % f"PERFORM outbox_emit({EVENT})",
+    "INSERT ... SELECT": f"INSERT INTO {INTO} SELECT {EVENT} FROM generate_series(1, {{rows}})",
+    "COPY": f"COPY {INTO} FROM PROGRAM $$yes 'order,4711,Placed,1' | head -n {{rows}}$$ (FORMAT csv)",
+}
+
+
+def guard_once(bench: Bench, how: str, rows: int, guarded: bool) -> float:
+    """Microseconds a row of one session that waits for no disk."""
+    bench.sql(f"ALTER TABLE outbox {'ENABLE' if guarded else 'DISABLE'} TRIGGER outbox_guard")
+    bench.empty()
+    begin = time.monotonic()
+    bench.postgres.psql(
+        bench.db, WRITING[how].replace("{rows}", str(rows)), env={"PGOPTIONS": "-csynchronous_commit=off"}
+    )
+    return (time.monotonic() - begin) * 1e6 / rows
+
+
+def guard(bench: Bench) -> list[Line]:
+    rows, rounds = (20_000, 1) if bench.quick else (50_000, 9)
+    lines = []
+    for how in WRITING:
+        peer = "one row a transaction" if "emit" in how else how
+        runs = []
+        for _ in range(rounds):
+            plain = guard_once(bench, peer, rows, False)
+            runs.append((guard_once(bench, how, rows, True), plain))
+        line = Line("guard", f"guarded, {how}", median([a for a, _ in runs]), "us/row")
+        line.peer, line.peer_value = "no guard", median([b for _, b in runs])
+        line.ratio = median([a / b for a, b in runs])
+        lines.append(line)
+    bench.empty()
+    return lines
+
+
+CASES = {"guard": guard, "parked": parked, "away": away, "drain": drain, "latency": latency, "writers": writers, "idle": idle, "start": start, "wal": wal}
