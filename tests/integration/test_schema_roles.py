@@ -142,6 +142,9 @@ def test_what_a_kind_of_role_may_do(server: Postgres, db: str, role: str, kind: 
             assert not permitted(connection, sql), sql
     if kind == "writer":
         assert permitted(connection, "SELECT outbox_emit('a', 'k', 't', '1')")
+    retain = "SELECT has_function_privilege(%s, oid, 'EXECUTE') FROM pg_proc WHERE proname = %s"
+    for (may,) in query(server, db, retain, role, "outbox_retain"):
+        assert may == (kind != "writer")
     query(server, db, "SELECT outbox_revoke(%s, %s)", kind, role)
     assert allowed(server, db, connection) == set()
     connection.close()
