@@ -106,12 +106,14 @@ static void build_sql(struct acknowledger *a, const struct pg_facts *facts,
     const char *seq = batch->queued ? "seq" : names[COLUMN_SEQ].quoted;
     const char *id = batch->queued ? "id" : names[COLUMN_ID].quoted;
     const char *published = names[COLUMN_PUBLISHED_AT].quoted;
-    char match[2 * COLUMN_QUOTED_SIZE + 32];
+    char match[2 * COLUMN_QUOTED_SIZE + 64];
 
     if (batch->strict)
         (void)snprintf(match, sizeof match, "o.%s = a.seq AND o.%s = a.id", seq, id);
     else
-        (void)snprintf(match, sizeof match, "o.%s = ANY ($3)", seq);
+        /* As a subquery, whose value the planner does not know: it would weigh each seq of it for
+         * each index of each partition. */
+        (void)snprintf(match, sizeof match, "o.%s = ANY ((SELECT $3)::pg_catalog.int8[])", seq);
     buf_reset(&a->sql);
     buf_printf(&a->sql,
                "WITH t AS MATERIALIZED (SELECT coalesce(pg_catalog.to_regclass($outbox_relay$%s"

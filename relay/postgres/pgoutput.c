@@ -256,7 +256,7 @@ static void read_column(const struct pgoutput *p, struct scan *s, struct stream_
 
 static bool same_text(struct slice s, const char *text)
 {
-    return s.len == strlen(text) && memcmp(s.data, text, s.len) == 0;
+    return s.data != NULL && s.len == strlen(text) && memcmp(s.data, text, s.len) == 0;
 }
 
 static int parse_relation(struct pgoutput *p, struct scan *s, struct pgoutput_message *ret,

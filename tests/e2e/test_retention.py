@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from support.kafka import Kafka
 from support.postgres import Postgres
+from support.relay import command
 from support.scene import WINDOW, Scene
 from support.wait import wait_for
 from support.wal import WalScene
@@ -231,3 +232,29 @@ def test_a_publication_of_the_partitions_is_named_with_its_remedy(streamed: WalS
     streamed.streaming()
     streamed.write(10)
     streamed.judge(0)
+
+
+# -- what is said of it ----------------------------------------------------------------------------
+
+
+def test_check_and_doctor_find_nothing_amiss(scene: Scene) -> None:
+    settings = as_relay(scene)
+    partition(scene, "1 day")
+    relay = scene.relay(settings).wait_ready()
+    scene.write(10)
+    scene.judge(0)
+    for word in ("check", "doctor"):
+        done = command(word, settings=relay.settings)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_retention_that_fails_is_told_once_and_holds_nothing_up(scene: Scene) -> None:
+    settings = as_relay(scene)
+    partition(scene, "1 day")
+    scene.sql("ALTER FUNCTION outbox_retain(regclass) OWNER TO retained")
+    relay = scene.relay(settings).wait_ready()
+    relay.wait_metric("retention_failing", 1)
+    assert "does not own function outbox_retain" in relay.status()["retention"]["note"]
+    scene.write(10)
+    scene.judge(0)
+    assert relay.get("/readyz")[0] == 200 and relay.metric("stalled") == 0

@@ -321,6 +321,29 @@ def test_it_refuses_a_snapshot_from_before(days: Table) -> None:
         days.rows("SELECT outbox_retain()", on=session)
 
 
+def test_it_fails_where_rows_are_hidden_from_it(days: Table) -> None:
+    """They could be unpublished."""
+    days.rows(
+        "DO $$ BEGIN CREATE ROLE hidden; EXCEPTION WHEN duplicate_object THEN NULL; END $$;"
+        " GRANT CREATE ON SCHEMA public TO hidden"
+    )
+    for (owned,) in days.rows(
+        "SELECT format('ALTER %s %s OWNER TO hidden', k, n) FROM (SELECT 'TABLE' AS k,"
+        " oid::regclass::text AS n FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace ="
+        " 'public'::regnamespace UNION ALL SELECT 'FUNCTION', oid::regprocedure::text FROM pg_proc"
+        " WHERE pronamespace = 'public'::regnamespace) AS all_of"
+    ):
+        days.rows(owned)
+    seq = days.write("5 d")
+    days.rows(
+        "ALTER TABLE outbox_old5 ENABLE ROW LEVEL SECURITY;"
+        " ALTER TABLE outbox_old5 FORCE ROW LEVEL SECURITY"
+    )
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege, match="row-level security"):
+        days.retain()
+    assert days.seqs() == [seq]
+
+
 def test_writers_wait_no_longer_than_its_lock_timeout(days: Table) -> None:
     """One that reads the table for long, a dump, is not waited for."""
     reader = days.connect()
