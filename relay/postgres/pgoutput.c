@@ -14,7 +14,6 @@ struct domain {
 };
 
 struct pgoutput {
-    const struct columns *names;
     uint32_t table;
     uint32_t told;                 /* whose columns these are, by its oid; 0: nobody's */
     struct stream_columns columns; /* by the outbox's latest Relation message */
@@ -33,7 +32,7 @@ int pgoutput_new(struct pgoutput **ret, const struct columns *columns, struct er
     *ret = calloc(1, sizeof **ret);
     if (*ret == NULL)
         return err_set(err, ERR_NOMEM, "out of memory for the replication stream");
-    (*ret)->names = columns;
+    (*ret)->columns.names = columns;
     return 0;
 }
 
@@ -249,7 +248,7 @@ static void read_column(const struct pgoutput *p, struct scan *s, struct stream_
 static int parse_relation(struct pgoutput *p, struct scan *s, struct pgoutput_message *ret,
                           struct err *err)
 {
-    struct stream_columns columns = {.names = p->names};
+    struct stream_columns columns = {.names = p->columns.names};
     uint32_t oid = read_u32(&s->r);
     uint16_t n;
     int rc;
