@@ -296,7 +296,7 @@ static void members(const struct columns *c, const struct event *e, struct buf *
 
 static struct slice skip_space(struct slice s)
 {
-    while (s.len > 0 && memchr(" \t\r\n", *s.data, 4) != NULL)
+    while (s.len > 0 && (*s.data == ' ' || *s.data == '\t' || *s.data == '\r' || *s.data == '\n'))
         s = (struct slice){s.data + 1, s.len - 1};
     return s;
 }

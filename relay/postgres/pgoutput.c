@@ -14,7 +14,6 @@ struct domain {
 };
 
 struct pgoutput {
-    const struct columns *names;
     uint32_t table;
     const char *schema;
     const char *name;
@@ -35,7 +34,7 @@ int pgoutput_new(struct pgoutput **ret, const struct columns *columns, struct er
     *ret = calloc(1, sizeof **ret);
     if (*ret == NULL)
         return err_set(err, ERR_NOMEM, "out of memory for the replication stream");
-    (*ret)->names = columns;
+    (*ret)->columns.names = columns;
     return 0;
 }
 
@@ -262,7 +261,7 @@ static bool same_text(struct slice s, const char *text)
 static int parse_relation(struct pgoutput *p, struct scan *s, struct pgoutput_message *ret,
                           struct err *err)
 {
-    struct stream_columns columns = {.names = p->names};
+    struct stream_columns columns = {.names = p->columns.names};
     uint32_t oid = read_u32(&s->r);
     struct slice schema = read_string(s);
     struct slice name = read_string(s);
