@@ -69,6 +69,9 @@ int main(int argc, char **argv)
     case COMMAND_SCHEMA:
         exit_code = cli.schema.check ? cli_schema_check(&cli) : cli_schema_print(&cli);
         break;
+    case COMMAND_ADOPT:
+        exit_code = cli_adopt(&cli);
+        break;
     case COMMAND_CONFIG_PRINT:
         exit_code = cli_config_print(&cli);
         break;

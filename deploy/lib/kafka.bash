@@ -10,21 +10,24 @@ kafka_java=(java -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1
     "-Dlog4j2.configurationFile=$kafka_lib/log4j2.properties" -cp "$kafka_home/*")
 
 kafka_fetched() { [[ -d $kafka_home ]]; }
+kafka_fetch() { jars_fetch "$kafka_lib/pom.xml" "$kafka_home" "kafka_2.13-$kafka_version.jar"; }
 
-# Fetches the jars beside their place and renames them into it, so that a cut download is never
-# taken for a whole one and two at a time do not hurt each other.
-kafka_fetch() (
+# jars_fetch POM HOME JAR [OPTION...]: the jars that a POM names, that JAR among them; options are
+# mvn's. Fetched beside their place and renamed into it, so that a cut download is never taken for
+# a whole one and two at a time do not hurt each other.
+jars_fetch() (
     set -e
-    if kafka_fetched; then return 0; fi
-    mkdir -p "$(dirname "$kafka_home")"
-    temp=$(mktemp -d "$(dirname "$kafka_home")/.fetch-XXXXXX")
+    pom=$1 home=$2 jar=$3
+    if [[ -d $home ]]; then return 0; fi
+    mkdir -p "$(dirname "$home")"
+    temp=$(mktemp -d "$(dirname "$home")/.fetch-XXXXXX")
     trap 'rm -rf "$temp"' EXIT
     trap 'exit 143' TERM INT HUP
     # Its own repository: with the one in the home folder, a broken file there would break this.
-    mvn -q -B -f "$kafka_lib/pom.xml" -Dmaven.repo.local="$temp/repository" \
+    mvn -q -B -f "$pom" -Dmaven.repo.local="$temp/repository" "${@:4}" \
         dependency:copy-dependencies -DoutputDirectory="$temp/jars" </dev/null
-    [[ -e $temp/jars/kafka_2.13-$kafka_version.jar ]]
-    mv -T "$temp/jars" "$kafka_home" 2>/dev/null || kafka_fetched
+    [[ -e $temp/jars/$jar ]]
+    mv -T "$temp/jars" "$home" 2>/dev/null || [[ -d $home ]]
 )
 
 # kafka_answers PORT

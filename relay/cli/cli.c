@@ -19,12 +19,13 @@ struct words {
     bool all;            /* --all of dead */
     const char *dead;    /* the first flag that only dead has */
     const char *schema;  /* or schema */
+    const char *adopt;   /* or adopt */
     const char *without; /* one of them that wants a value and has none */
     char **rest;         /* argv[0] and the settings; the strings are argv's */
     int nrest;
 };
 
-/* A flag that only dead or schema has; true if it was one. *at moves on to its value. */
+/* A flag that only dead, schema or adopt has; true if it was one. *at moves on to its value. */
 static bool take_flag(struct words *w, struct cli *ret, int argc, char *const *argv, int *at)
 {
     struct dead_request *d = &ret->dead;
@@ -40,7 +41,8 @@ static bool take_flag(struct words *w, struct cli *ret, int argc, char *const *a
                   {"--format", &ret->schema.format, &w->schema},
                   {"--from", &ret->schema.from, &w->schema},
                   {"--to", &ret->schema.to, &w->schema},
-                  {"--directory", &ret->schema.directory, &w->schema}};
+                  {"--directory", &ret->schema.directory, &w->schema},
+                  {"--slot", &ret->slot, &w->adopt}};
     const struct {
         const char *flag;
         bool *set;
@@ -121,11 +123,11 @@ static int refuse_word(const char *word, const char *why, const char *near, stru
 static int find_command(const struct words *w, size_t at, enum command *ret, size_t *ret_used,
                         struct err *err)
 {
-    static const char *const names[] = {"run",  "check",  "status",  "doctor", "config",
-                                        "dead", "schema", "version", "help"};
-    static const enum command commands[] = {COMMAND_RUN,    COMMAND_CHECK,        COMMAND_STATUS,
-                                            COMMAND_DOCTOR, COMMAND_CONFIG_PRINT, COMMAND_DEAD,
-                                            COMMAND_SCHEMA, COMMAND_VERSION,      COMMAND_HELP};
+    static const char *const names[] = {"run",  "check",  "status", "doctor",  "config",
+                                        "dead", "schema", "adopt",  "version", "help"};
+    static const enum command commands[] = {
+        COMMAND_RUN,  COMMAND_CHECK,  COMMAND_STATUS, COMMAND_DOCTOR,  COMMAND_CONFIG_PRINT,
+        COMMAND_DEAD, COMMAND_SCHEMA, COMMAND_ADOPT,  COMMAND_VERSION, COMMAND_HELP};
     const size_t n = sizeof names / sizeof names[0];
     size_t i = 0;
 
@@ -259,12 +261,16 @@ static int choose(struct cli *c, const struct words *w, struct err *err)
     } else if (w->version && c->command != COMMAND_VERSION && c->command != COMMAND_HELP) {
         return err_set(err, ERR_USAGE, "flag --version: goes with no command");
     }
+    if (w->adopt != NULL && c->command != COMMAND_ADOPT && c->command != COMMAND_HELP)
+        return err_set(err, ERR_USAGE, "flag --slot: goes with adopt; for run it is --source-slot");
+    if (w->without != NULL && c->command == COMMAND_ADOPT)
+        return err_set(err, ERR_USAGE, "flag %s: a value is missing", w->without);
     if (c->fix && c->command != COMMAND_CHECK && c->command != COMMAND_HELP)
         return err_set(err, ERR_USAGE, "flag --fix: goes with check");
     if (c->json && c->command == COMMAND_RUN)
         return err_set(
             err, ERR_USAGE,
-            "flag --json: goes with status, doctor, check, dead, config print and version; "
+            "flag --json: goes with status, doctor, check, dead, adopt, config print and version; "
             "for the log of run it is --log-format json");
     return 0;
 }

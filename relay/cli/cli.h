@@ -16,6 +16,7 @@ enum command {
     COMMAND_CONFIG_PRINT,
     COMMAND_DEAD,
     COMMAND_SCHEMA,
+    COMMAND_ADOPT,
     COMMAND_VERSION,
     COMMAND_HELP,
 };
@@ -33,10 +34,11 @@ struct cli {
     enum command command;
     enum command
         help_for; /* COMMAND_HELP: the command asked about, COMMAND_HELP itself for the whole */
-    bool json;    /* --json of status, doctor, check, config print, dead, version */
+    bool json;    /* --json of status, doctor, check, config print, dead, adopt, version */
     bool fix;     /* --fix of check */
     struct dead_request dead; /* of dead, but for uri and table; strings are argv's */
     struct schema_request schema;
+    const char *slot;      /* --slot of adopt, argv's; NULL: none */
     struct config *config; /* loaded for all but version and help; else NULL */
 };
 
@@ -56,6 +58,7 @@ int cli_doctor(const struct cli *c);
 int cli_dead(const struct cli *c);
 int cli_schema_print(const struct cli *c);
 int cli_schema_check(const struct cli *c);
+int cli_adopt(const struct cli *c);
 
 /* What the settings say of Kafka, borrowed from config; the caller frees *ret_properties, which
  * *ret points to. ERR_NOMEM. */

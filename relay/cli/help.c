@@ -15,6 +15,7 @@ static const char overview[] =
     "  config print   show the effective settings and where each came from, secrets hidden\n"
     "  dead           list, show, retry or discard events that could not be published\n"
     "  schema         print the outbox's migrations for a framework, or check a database's\n"
+    "  adopt          print what makes an outbox that is there already one that the relay reads\n"
     "  version        show the version, and those of the libraries\n"
     "  help           this text; `outbox-relay COMMAND --help` tells more\n"
     "\n"
@@ -150,6 +151,22 @@ static const char schema_text[] =
     "  outbox-relay schema print --format flyway --from 0 --to 2 > V42__outbox.sql\n"
     "  outbox-relay schema print --format goose --directory migrations --source-table app.events\n";
 
+static const char adopt_text[] =
+    "Usage: outbox-relay adopt [--json] [--setting value ...]\n"
+    "       outbox-relay adopt --slot NAME [--json] [--setting value ...]\n"
+    "\n"
+    "Looks at the table that source.table names, Debezium's, goharvest's or any that columns.* "
+    "describe,\n"
+    "and prints the migration after which the relay reads it, for psql: without a rewrite, "
+    "without a\n"
+    "long lock, with the inserts of its services as they are. --json: the settings to use. With "
+    "--slot\n"
+    "it prints the statement after which the relay reads on where Debezium's slot stands. Changes\n"
+    "nothing by itself.\n"
+    "\n"
+    "Example:\n"
+    "  outbox-relay adopt --source-table app.outbox | psql -X -v ON_ERROR_STOP=1 \"$DATABASE\"\n";
+
 static const char version_text[] =
     "Usage: outbox-relay version [--json]\n"
     "\n"
@@ -183,6 +200,9 @@ int cli_help(const struct cli *c)
         break;
     case COMMAND_SCHEMA:
         (void)fputs(schema_text, stdout);
+        break;
+    case COMMAND_ADOPT:
+        (void)fputs(adopt_text, stdout);
         break;
     case COMMAND_VERSION:
         (void)fputs(version_text, stdout);

@@ -197,6 +197,8 @@ static int check_table(struct pg_facts *ret, const PGresult *res,
             value(res, COL_TABLE));
     rc =
         inspect_columns(ret, options->columns, value(res, COL_COLUMNS), value(res, COL_TABLE), err);
+    if (rc == 0 && options->buries && options->copies)
+        rc = inspect_copies(options->columns, value(res, COL_COLUMNS), value(res, COL_TABLE), err);
     if (rc != 0)
         return rc;
     if (yes(res, COL_ROW_SECURITY))

@@ -45,33 +45,53 @@ static const struct {
 #define ADOPT "`outbox-relay adopt` prints what a table of another shape needs"
 
 struct found {
-    const char *type; /* NULL: there is no such column */
-    size_t len;
+    struct slice name; /* data == NULL: there is no such column */
+    struct slice type;
     bool not_null;
+    bool needed; /* by an insert */
 };
+
+static struct slice take(const char **at)
+{
+    size_t len = strcspn(*at, "\037");
+    struct slice s = {(const unsigned char *)*at, len};
+
+    *at += len + ((*at)[len] != '\0');
+    return s;
+}
+
+/* The next one of the list; false at its end. */
+static bool next(const char **at, struct found *ret)
+{
+    if (*at == NULL || **at == '\0')
+        return false;
+    ret->name = take(at);
+    ret->type = take(at);
+    ret->not_null = *take(at).data == 't';
+    ret->needed = *take(at).data == 't';
+    return true;
+}
+
+static bool equals(struct slice s, const char *text)
+{
+    return s.len == strlen(text) && memcmp(s.data, text, s.len) == 0;
+}
 
 static struct found find(const char *list, const char *name)
 {
-    size_t name_len = strlen(name);
+    struct found f;
 
-    for (const char *p = list; p != NULL && *p != '\0';) {
-        size_t n = strcspn(p, "\037");
-        const char *type = p + n + 1;
-        size_t len = strcspn(type, "\037");
-        const char *not_null = type + len + 1;
-
-        if (n == name_len && memcmp(p, name, n) == 0)
-            return (struct found){type, len, *not_null == 't'};
-        p = not_null + strcspn(not_null, "\037") + 1;
-    }
-    return (struct found){NULL, 0, false};
+    while (next(&list, &f))
+        if (equals(f.name, name))
+            return f;
+    return (struct found){0};
 }
 
 /* The one of them that the type is, or NULL. */
 static const char *one_of(const struct found *f, const char *const *types)
 {
     for (; *types != NULL; types++)
-        if (strlen(*types) == f->len && memcmp(*types, f->type, f->len) == 0)
+        if (equals(f->type, *types))
             return *types;
     return NULL;
 }
@@ -122,8 +142,8 @@ static int differs(const char *table, const struct columns *c, enum column_kind 
                    "column \"%s\" of table %s is %.*s, but has to be %s: ALTER TABLE %s %sALTER "
                    "COLUMN %s TYPE %s USING %s::text::%s%s, as in "
                    "schema/migrations/0001_outbox.up.sql; " ADOPT,
-                   c->names[k].text, table, (int)f->len, f->type, allowed, table, drop, name, type,
-                   name, type, set);
+                   c->names[k].text, table, (int)f->type.len, (const char *)f->type.data, allowed,
+                   table, drop, name, type, name, type, set);
 }
 
 static int nullable(const char *table, const struct columns *c, enum column_kind k, struct err *err)
@@ -142,7 +162,7 @@ static int check_additional(struct pg_facts *ret, const struct columns *c, uint3
     struct found f = find(list, a->name.text);
     char allowed[128];
 
-    if (f.type == NULL)
+    if (f.name.data == NULL)
         return err_set(err, ERR_CONFIG,
                        "table %s has no column \"%s\", which columns.additional names", table,
                        a->name.text);
@@ -154,7 +174,7 @@ static int check_additional(struct pg_facts *ret, const struct columns *c, uint3
                    "column \"%s\" of table %s is %.*s, and a column that columns.additional makes "
                    "a header has to be %s: take it out of columns.additional, or add a column that "
                    "holds it as text",
-                   a->name.text, table, (int)f.len, f.type, allowed);
+                   a->name.text, table, (int)f.type.len, (const char *)f.type.data, allowed);
 }
 
 int inspect_columns(struct pg_facts *ret, const struct columns *columns, const char *list,
@@ -170,7 +190,7 @@ int inspect_columns(struct pg_facts *ret, const struct columns *columns, const c
         if (!columns_has(columns, k))
             continue;
         f = find(list, columns->names[k].text);
-        if (f.type == NULL)
+        if (f.name.data == NULL)
             return missing(table, columns, k, err);
         ret->types[k] = one_of(&f, wanted[k].types);
         if (ret->types[k] == NULL)
@@ -182,4 +202,32 @@ int inspect_columns(struct pg_facts *ret, const struct columns *columns, const c
     for (uint32_t i = 0; rc == 0 && i < columns->nadditional; i++)
         rc = check_additional(ret, columns, i, list, table, err);
     return rc;
+}
+
+static bool is_copied(const struct columns *c, struct slice name)
+{
+    for (enum column_kind k = 0; k < COLUMN_KINDS; k++)
+        if (k != COLUMN_SEQ && k != COLUMN_XID && equals(name, c->names[k].text))
+            return true;
+    for (uint32_t i = 0; i < c->nadditional; i++)
+        if (equals(name, c->additional[i].name.text))
+            return true;
+    return false;
+}
+
+int inspect_copies(const struct columns *columns, const char *list, const char *table,
+                   struct err *err)
+{
+    struct found f;
+
+    while (next(&list, &f))
+        if (f.needed && !is_copied(columns, f.name))
+            return err_set(err, ERR_CONFIG,
+                           "column \"%.*s\" of table %s has no default and may not be null, so a "
+                           "copy of a dead event cannot be written there: ALTER TABLE %s ALTER "
+                           "COLUMN \"%.*s\" SET DEFAULT ..., or set failure.dead_letter_topic to "
+                           "nothing",
+                           (int)f.name.len, (const char *)f.name.data, table, table,
+                           (int)f.name.len, (const char *)f.name.data);
+    return 0;
 }

@@ -10,6 +10,7 @@
 #define INSPECT_COLUMNS_SQL                                                                        \
     "(SELECT pg_catalog.string_agg(pg_catalog.concat(a.attname, pg_catalog.chr(31),"               \
     " pg_catalog.format_type(a.atttypid, NULL), pg_catalog.chr(31), a.attnotnull,"                 \
+    " pg_catalog.chr(31), a.attnotnull AND NOT a.atthasdef AND a.attidentity = '',"                \
     " pg_catalog.chr(31)), '') FROM pg_catalog.pg_attribute a"                                     \
     " WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)"
 
@@ -17,5 +18,8 @@
  * ERR_CONFIG. */
 int inspect_columns(struct pg_facts *ret, const struct columns *columns, const char *list,
                     const char *table, struct err *err);
+/* Whether a copy of a dead event would have all that an insert has to name. ERR_CONFIG. */
+int inspect_copies(const struct columns *columns, const char *list, const char *table,
+                   struct err *err);
 
 #endif

@@ -107,12 +107,14 @@ static int judge_new(const PGresult *res, const struct pg_facts *facts, const ch
     server_text(facts, server);
     return err_set(err, ERR_CONFIG,
                    "slot \"%s\" exists, and %s says nothing of it: somebody else's, or made by "
-                   "hand. If nobody reads it: SELECT pg_drop_replication_slot('%s'), and the relay "
+                   "hand. If it is Debezium's, which published from this table: outbox-relay adopt "
+                   "--slot %s prints how to read on where that has got to. If nobody reads it: "
+                   "SELECT pg_drop_replication_slot('%s'), and the relay "
                    "makes its own. Or, to read on where it stands, behind what the table has (some "
                    "events may come twice): UPDATE %s SET slot = '%s', slot_server = '%s', "
                    "slot_snapshot = pg_current_snapshot()::text, confirmed_lsn = (SELECT "
                    "confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = '%s')",
-                   name, facts->lease, name, facts->lease, name, server, name);
+                   name, facts->lease, name, name, facts->lease, name, server, name);
 }
 
 /* What the lease says, and what the server has. */

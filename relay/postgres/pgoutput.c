@@ -131,7 +131,7 @@ static struct pg_value read_value(struct scan *s, bool *ret_unsent)
 /* Keeps in ret what the columns name; without them, nothing. */
 static void read_row(struct scan *s, const struct stream_columns *columns, struct stream_row *ret)
 {
-    memset(ret, 0, sizeof *ret);
+    stream_row_clear(ret, columns);
     ret->n = read_u16(&s->r);
     for (uint16_t i = 0; i < ret->n && !s->r.failed; i++) {
         bool unsent;

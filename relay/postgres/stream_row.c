@@ -1,5 +1,6 @@
 #include "postgres/stream_row.h"
 
+#include <stddef.h>
 #include <string.h>
 
 static const struct {
@@ -49,6 +50,13 @@ bool stream_columns_add(struct stream_columns *c, struct slice name, const struc
     if (i != STREAM_NOTHING)
         c->types[i] = type;
     return true;
+}
+
+void stream_row_clear(struct stream_row *row, const struct stream_columns *c)
+{
+    size_t slots = c == NULL ? 0 : COLUMN_KINDS + c->names->nadditional;
+
+    memset(row, 0, offsetof(struct stream_row, values) + slots * sizeof *row->values);
 }
 
 void stream_row_set(struct stream_row *row, const struct stream_columns *c, uint16_t place,

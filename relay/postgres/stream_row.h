@@ -28,11 +28,13 @@ struct stream_columns {
 bool stream_columns_add(struct stream_columns *c, struct slice name, const struct pg_type *type);
 
 struct stream_row {
-    uint16_t n;                           /* values that it brought */
-    struct pg_value values[COLUMN_SLOTS]; /* bytes.data == NULL: null, or not sent */
+    uint16_t n; /* values that it brought */
     bool unsent[COLUMN_SLOTS];
+    struct pg_value values[COLUMN_SLOTS]; /* bytes.data == NULL: null, or not sent */
 };
 
+/* None yet, of what these columns can bring; NULL: nothing is kept. */
+void stream_row_clear(struct stream_row *row, const struct stream_columns *c);
 /* The value in that place, if it means something; its type is the column's. */
 void stream_row_set(struct stream_row *row, const struct stream_columns *c, uint16_t place,
                     const struct pg_value *v, bool unsent);

@@ -69,7 +69,8 @@ CREATE FUNCTION outbox_definitions(relation regclass) RETURNS SETOF text LANGUAG
         FROM t JOIN pg_trigger tg ON tg.tgrelid = t.oid WHERE NOT tg.tgisinternal
     ), d (step, sql) AS (
         SELECT 1, replace(pg_get_indexdef(oid), ' ON ONLY ', ' ON ') FROM i
-        UNION ALL SELECT 2, format('COMMENT ON INDEX %s IS %L', name, obj_description(oid, 'pg_class'))
+        UNION ALL SELECT 2, format('COMMENT ON INDEX %s IS %L', name,
+            obj_description(oid, 'pg_class'))
         FROM i WHERE obj_description(oid, 'pg_class') IS NOT NULL
         UNION ALL SELECT 3, pg_get_triggerdef(oid) FROM g
         UNION ALL SELECT 4, format('ALTER TABLE %s %s TRIGGER %I', name, CASE tgenabled
@@ -78,7 +79,8 @@ CREATE FUNCTION outbox_definitions(relation regclass) RETURNS SETOF text LANGUAG
         UNION ALL SELECT 5, format('COMMENT ON TRIGGER %I ON %s IS %L', tgname, name,
             obj_description(oid, 'pg_trigger'))
         FROM g WHERE obj_description(oid, 'pg_trigger') IS NOT NULL
-        UNION ALL SELECT 6, format('COMMENT ON TABLE %s IS %L', name, obj_description(oid, 'pg_class'))
+        UNION ALL SELECT 6, format('COMMENT ON TABLE %s IS %L', name,
+            obj_description(oid, 'pg_class'))
         FROM t
         UNION ALL SELECT 7, format('GRANT %s ON %s TO %s%s', a.privilege_type, t.name,
             CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END,
@@ -114,7 +116,7 @@ BEGIN
     SELECT string_agg(o, ', ') INTO storage FROM (
         SELECT unnest(c.reloptions) FROM pg_class c WHERE c.oid = model
         UNION ALL SELECT 'toast.' || unnest(t.reloptions)
-        FROM pg_class c JOIN pg_class t ON t.oid = c.reltoastrelid WHERE c.oid = model) AS all_of (o);
+        FROM pg_class c JOIN pg_class t ON t.oid = c.reltoastrelid WHERE c.oid = model) AS s (o);
     IF storage IS NOT NULL THEN
         EXECUTE format('ALTER TABLE %s SET (%s)', made, storage);
     END IF;
@@ -130,10 +132,10 @@ COMMENT ON FUNCTION outbox_partition_table(regclass, text, regclass, text) IS
 -- Partitioning ------------------------------------------------------------------------------------
 
 -- The table becomes the first partition of one that takes its whole, with all its rows, in one
--- transaction and without copying any. While it lasts writers wait: it reads the table once, to
--- see that no row is of a later time than the partition's. A table that is larger than 256 MB is not
--- read under that lock: a CHECK constraint says the same, which PostgreSQL validates beside
--- writers; the error has the two statements.
+-- transaction and without copying any. While it lasts writers wait: it reads the table, to see
+-- that no row is of a later time than the partition's. One that is larger than 256 MB is not read
+-- under that lock: a CHECK constraint says the same, which PostgreSQL validates beside writers; the
+-- error has the two statements.
 --
 -- The primary key is each partition's own, on seq. That of the whole would have to hold created_at
 -- as well, so that an index of all rows would have to be built first, under a lock; it would keep
@@ -141,7 +143,7 @@ COMMENT ON FUNCTION outbox_partition_table(regclass, text, regclass, text) IS
 CREATE FUNCTION outbox_partition(width interval DEFAULT NULL, keep interval DEFAULT NULL,
         home regclass DEFAULT 'outbox_retention')
     RETURNS SETOF text LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s'
+    SET search_path = pg_catalog, pg_temp SET lock_timeout = '3s'
     SET timezone = 'UTC' SET datestyle = 'ISO' AS $outbox$
 DECLARE
     space        text;
@@ -211,7 +213,8 @@ BEGIN
                 USING HINT = format('Run ALTER TABLE %1$s ADD CONSTRAINT %2$I CHECK (created_at <'
                     ' %3$L) NOT VALID; then ALTER TABLE %1$s VALIDATE CONSTRAINT %2$I; and this'
                     ' again, before that time: no row of a later one can be written until then.',
-                    whole, base || '_before', date_trunc('day', clock_timestamp()) + interval '3 d');
+                    whole, base || '_before',
+                    date_trunc('day', clock_timestamp()) + interval '3 d');
         END IF;
         EXECUTE format('SELECT max(created_at) FROM %s', old) INTO newest;
         newest := greatest(newest, clock_timestamp());
@@ -266,7 +269,8 @@ BEGIN
         USING to_regclass(whole), base || '_default', old,
             'Outbox Relay: events of a time that no other partition is for.';
     EXECUTE format('CREATE INDEX ON %I.%I (created_at)', space, base || '_default');
-    EXECUTE format('ALTER TABLE %s ATTACH PARTITION %I.%I DEFAULT', whole, space, base || '_default');
+    EXECUTE format('ALTER TABLE %s ATTACH PARTITION %I.%I DEFAULT', whole, space,
+        base || '_default');
     FOREACH statement IN ARRAY statements LOOP
         EXECUTE statement;
     END LOOP;
@@ -288,7 +292,7 @@ COMMENT ON FUNCTION outbox_partition(interval, interval, regclass) IS
 -- And back: one table with all the rows, which are copied while writers wait.
 CREATE FUNCTION outbox_unpartition(home regclass DEFAULT 'outbox_retention')
     RETURNS SETOF text LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s' AS $outbox$
+    SET search_path = pg_catalog, pg_temp SET lock_timeout = '3s' AS $outbox$
 DECLARE
     space      text;
     base       text;
@@ -358,8 +362,8 @@ DECLARE
     space CONSTANT text := (SELECT n.nspname FROM pg_class c
         JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = whole);
     base  CONSTANT text := (SELECT c.relname FROM pg_class c WHERE c.oid = whole);
-    named CONSTANT text := left(base, 46) || to_char(start, CASE WHEN start = date_trunc('day', start)
-        THEN '"_p"YYYYMMDD' ELSE '"_p"YYYYMMDD_HH24MISS' END);
+    named CONSTANT text := left(base, 46) || to_char(start, CASE
+        WHEN start = date_trunc('day', start) THEN '"_p"YYYYMMDD' ELSE '"_p"YYYYMMDD_HH24MISS' END);
     here  boolean := false;
 BEGIN
     IF rest IS NOT NULL THEN
@@ -377,10 +381,10 @@ BEGIN
     EXECUTE format('SELECT %I.%I($1, $2, $3, $4)', space, base || '_partition_table')
         USING whole, named, coalesce(rest, whole),
             format('Outbox Relay: events from %s to %s.', start, stop);
-    EXECUTE format('ALTER TABLE %s ATTACH PARTITION %I.%I FOR VALUES FROM (%L) TO (%L)', whole, space,
-        named, start, stop);
+    EXECUTE format('ALTER TABLE %s ATTACH PARTITION %I.%I FOR VALUES FROM (%L) TO (%L)', whole,
+        space, named, start, stop);
     RETURN NEXT format('made %I.%I', space, named);
-EXCEPTION WHEN lock_not_available OR deadlock_detected OR duplicate_table OR check_violation THEN
+EXCEPTION WHEN duplicate_table OR check_violation THEN
     RETURN NEXT format('not made %I.%I: %s', space, named, SQLERRM);
 END
 $outbox$;
@@ -400,8 +404,8 @@ COMMENT ON FUNCTION outbox_partition_ahead(regclass, regclass, timestamptz, time
 --
 -- Nobody waits for it noticeably: it waits at most 100 ms for the outbox, and for nothing else, and
 -- gives up until the next time. The order of locks is a writer's: the outbox, then partitions. New
--- partitions are attached without a lock that writers notice, but by those who write to the default
--- partition, which is read for it: no longer once it is large.
+-- partitions are attached without a lock that writers notice, but for those to the default
+-- partition: it is read for that, unless it has become large.
 --
 -- It runs as the owner of the tables, since the relay owns nothing, and acts on no others.
 CREATE FUNCTION outbox_retain(home regclass DEFAULT 'outbox_retention')
@@ -441,7 +445,8 @@ BEGIN
     SELECT p.partrelid, p.partdefid INTO whole, rest FROM pg_partitioned_table p
         WHERE p.partrelid = to_regclass(format('%I.%I', space, base));
     -- 8031451378796724224 is 1869967994 << 32.
-    IF NOT FOUND OR NOT pg_try_advisory_xact_lock(8031451378796724224 + int8(CAST(whole AS oid))) THEN
+    IF NOT FOUND
+        OR NOT pg_try_advisory_xact_lock(8031451378796724224 + int8(CAST(whole AS oid))) THEN
         RETURN;
     END IF;
     EXECUTE format('SELECT EXTRACT(epoch FROM width), keep, ahead FROM %s', home)
@@ -506,8 +511,13 @@ BEGIN
         FROM pg_inherits h JOIN pg_class c ON c.oid = h.inhrelid WHERE h.inhparent = whole;
     WHILE start <= at + make_interval(secs => span * ahead) LOOP
         stop := to_timestamp((floor(EXTRACT(epoch FROM start) / span) + 1) * span);
-        RETURN QUERY EXECUTE format('SELECT * FROM %I.%I($1, $2, $3, $4)', space,
-            base || '_partition_ahead') USING whole, rest, start, stop;
+        BEGIN
+            RETURN QUERY EXECUTE format('SELECT * FROM %I.%I($1, $2, $3, $4)', space,
+                base || '_partition_ahead') USING whole, rest, start, stop;
+        EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+            RETURN NEXT format('not made any more of %s: others use %s', whole, rest);
+            EXIT;
+        END;
         start := stop;
     END LOOP;
 END

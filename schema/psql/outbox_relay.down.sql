@@ -33,7 +33,8 @@ BEGIN
             WHERE oid OPERATOR(pg_catalog.=) CAST('outbox' AS regclass)) THEN
         RAISE EXCEPTION 'outbox: the outbox of schema % is partitioned',
             pg_catalog.current_schema()
-            USING HINT = 'Stop the relay and SELECT outbox_unpartition() first: writers wait while it copies the events.';
+            USING HINT = 'Stop the relay and SELECT outbox_unpartition() first: writers wait while'
+                ' it copies the events.';
     END IF;
 END
 $outbox$;

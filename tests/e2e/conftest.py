@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Callable, Iterator
 
 import pytest
+from support.debezium import Debezium
 from support.kafka import Kafka
 from support.mock_kafka import MockKafka
 from support.oracle import Oracle
@@ -73,6 +74,13 @@ def slot(wal_server: Postgres, kafka: Kafka, tmp_path: pathlib.Path) -> Iterator
     made = SlotScene(wal_server, kafka, tmp_path)
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def debezium(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Debezium]:
+    """One Connect, shared: a test adds its connectors, and removes them."""
+    with Debezium(kafka.bootstrap, tmp_path_factory.mktemp("debezium")) as connect:
+        yield connect
 
 
 @pytest.fixture(scope="module")

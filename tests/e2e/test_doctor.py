@@ -79,7 +79,6 @@ def old(sick: Sick, count: int = 1) -> None:
 @pytest.fixture
 def sick(wal_server: Postgres, kafka: Kafka, tmp_path: pathlib.Path) -> Iterator[Sick]:
     made = Sick(wal_server, kafka, tmp_path)
-    wal_server.unguard(made.db)
     yield made
     made.close()
 
@@ -201,6 +200,14 @@ def test_a_trigger(sick: Sick, trigger: str) -> None:
     sick.doctor.cure(f"trigger {trigger} is missing", "warns")
 
 
+def test_a_guard_that_was_forgotten(sick: Sick) -> None:
+    """But that of an older schema, which has none, is not missed."""
+    sick.postgres.unguard(sick.db)
+    sick.doctor.cure("trigger outbox_guard is disabled", "warns")
+    sick.sql("DROP TRIGGER outbox_guard ON outbox")
+    assert not any("guard" in each.what for each in sick.doctor.look()[1])
+
+
 def test_an_index(sick: Sick) -> None:
     sick.sql("DROP INDEX outbox_unpublished_xid")
     sick.doctor.cure("no index on xid", "warns")
@@ -307,6 +314,7 @@ def test_events_that_cannot_be_published(
     sick: Sick, policy: str, says: str, severity: str
 ) -> None:
     relay = sick.start({"failure.policy": policy})
+    sick.postgres.unguard(sick.db)
     connection = sick.connect(autocommit=True)
     bad = [sick.insert(connection, 1, headers="[1]", **PAYLOAD)[0][0] for _ in range(4)]
     table = "outbox" if policy == "park" else "outbox_dead"

@@ -15,7 +15,9 @@ from support.schema import query
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 OBJECT = {"total": 12.5, "no": "ä"}
-COLUMNS = "aggregatetype, aggregateid, type, payload::text, payload_bytes, headers::text, topic, partition"
+COLUMNS = (
+    "aggregatetype, aggregateid, type, payload::text, payload_bytes, headers::text, topic, partition"
+)
 
 
 @pytest.fixture
@@ -120,7 +122,8 @@ def test_any_search_path(postgres: Postgres, db: str, writer: Any) -> None:
     )
     for operator in ("=", "<>", "~", "!~", "||", ">", "<"):
         cursor.execute(
-            f"CREATE OPERATOR trap.{operator} (LEFTARG = text, RIGHTARG = text, FUNCTION = trap.trap)"
+            f"CREATE OPERATOR trap.{operator}"
+            " (LEFTARG = text, RIGHTARG = text, FUNCTION = trap.trap)"
         )
     for function in (
         "gen_random_uuid()",

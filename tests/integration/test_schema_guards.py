@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import subprocess
 from collections.abc import Iterator
 from typing import Any
@@ -11,59 +10,11 @@ from typing import Any
 import psycopg2
 import psycopg2.errors
 import pytest
+from support.guard import ALLOWED, PAYLOAD, REFUSED, SECRET
 from support.postgres import Postgres, PostgresError
 from support.schema import query
+from support.sleeper import INSERT
 from support.writer import insert
-
-SECRET = "a secret payload"
-PAYLOAD = json.dumps(SECRET)
-
-# What is written, the column at fault, and what is said of it.
-REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
-    "a space in the topic": ({"aggregatetype": "or der"}, "aggregatetype", "at place 16"),
-    "no ASCII in the topic": ({"aggregatetype": "päckchen"}, "aggregatetype", "at place 15"),
-    "a newline in the topic": ({"aggregatetype": "order\n"}, "aggregatetype", "at place 19"),
-    "a long route": ({"aggregatetype": "x" * 237}, "aggregatetype", "has 250 characters"),
-    "a topic of dots": ({"topic": ".."}, "topic", "has 2 characters"),
-    "an empty topic": ({"topic": ""}, "topic", "has 0 characters"),
-    "a long topic": ({"topic": "x" * 250}, "topic", "has 250 characters"),
-    "a wrong topic": ({"topic": "a/b"}, "topic", "at place 2"),
-    "an array of headers": ({"headers": f"[{PAYLOAD}]"}, "headers", "of type array"),
-    "a text of headers": ({"headers": PAYLOAD}, "headers", "of type string"),
-    "a high surrogate": ({"headers": r'{"a": "\ud83d"}'}, "headers", "surrogate"),
-    "a low one": ({"headers": r'{"a\uDE00": 1}'}, "headers", "surrogate"),
-    "two high ones": ({"headers": r'{"a": "\ud83d\ud83d\ude00"}'}, "headers", "surrogate"),
-    "both payloads": ({"payload_bytes": b"x"}, "payload_bytes", "both set"),
-    "a negative partition": ({"partition": -1}, "partition", "It is -1"),
-    "infinity": ({"created_at": "infinity"}, "created_at", "It is infinity"),
-    "-infinity": ({"created_at": "-infinity"}, "created_at", "It is -infinity"),
-    "1970": ({"created_at": "1970-01-01Z"}, "created_at", "milliseconds since 1970"),
-    "the last year": ({"created_at": "294276-12-31"}, "created_at", "milliseconds since 1970"),
-    "a large payload": ({"payload": f'"{"x" * 999_999}"'}, "payload", "It has 1000001 bytes"),
-    "large bytes": (
-        {"payload": None, "payload_bytes": b"x" * 1_000_001},
-        "payload_bytes",
-        "It has 1000001 bytes",
-    ),
-}
-
-ALLOWED: dict[str, dict[str, Any]] = {
-    "a tombstone": {"payload": None},
-    "no headers": {"headers": "null"},
-    "nested headers": {"headers": '{"a": {"b": [1, {}]}}'},
-    "a pair": {"headers": r'{"a": "\ud83d\ude00\u00e4"}'},
-    "no escape": {"headers": r'{"a": "\\ud83d"}'},
-    "nested halves": {"headers": r'{"a": ["\ud83d"]}'},
-    "a NUL": {"headers": r'{"a": "\u0000"}'},
-    "a free aggregatetype": {"aggregatetype": "or der", "topic": "order"},
-    "dots": {"topic": "..."},
-    "a route of 249": {"aggregatetype": "x" * 236},
-    "a topic of 249": {"topic": "x" * 249},
-    "the first instant": {"created_at": "1970-01-01 00:00:00.000001Z"},
-    "a payload of 1,000,000": {"payload": f'"{"x" * 999_998}"'},
-    "bytes of 1,000,000": {"payload": None, "payload_bytes": b"x" * 1_000_000},
-}
-
 
 @pytest.fixture
 def connection(postgres: Postgres, db: str) -> Iterator[Any]:
@@ -166,8 +117,10 @@ def test_an_insert_whose_expressions_insert(connection: Any) -> None:
 def test_an_xid_by_hand(postgres: Postgres, db: str) -> None:
     """The error's own words are the way round it."""
     query(postgres, db, "CREATE TABLE aside AS SELECT * FROM outbox WITH NO DATA")
-    query(postgres, db, "INSERT INTO outbox (aggregatetype, aggregateid, type) VALUES ('a','k','t')")
-    query(postgres, db, "WITH o AS (DELETE FROM outbox RETURNING *) INSERT INTO aside SELECT * FROM o")
+    query(postgres, db, INSERT)
+    query(
+        postgres, db, "WITH o AS (DELETE FROM outbox RETURNING *) INSERT INTO aside SELECT * FROM o"
+    )
     again = "INSERT INTO outbox OVERRIDING SYSTEM VALUE SELECT * FROM aside"
     with pytest.raises(psycopg2.errors.CheckViolation) as refused:
         query(postgres, db, again)
@@ -183,7 +136,9 @@ def test_an_xid_by_hand(postgres: Postgres, db: str) -> None:
 def test_a_dump_is_restored_whole(postgres: Postgres, db: str) -> None:
     """With the guard and its limits as they were, and with rows of old transactions."""
     query(postgres, db, "SELECT outbox_guard(max_payload_bytes => 20, route => '${type}')")
-    insert_ = "INSERT INTO outbox (aggregatetype, aggregateid, type, payload) VALUES ('a', 'k', %s, %s)"
+    insert_ = (
+        "INSERT INTO outbox (aggregatetype, aggregateid, type, payload) VALUES ('a', 'k', %s, %s)"
+    )
     query(postgres, db, insert_, "fits", '"1234567890"')
     dump = subprocess.run(
         [postgres.bin / "pg_dump", postgres.uri(db)], capture_output=True, text=True, check=True

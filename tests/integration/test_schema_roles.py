@@ -114,7 +114,8 @@ def allowed(server: Postgres, db: str, connection: Any) -> set[str]:
         for verb, sql in TABLE_VERBS.items():
             if permitted(connection, sql.format(table=table)):
                 found.add(f"{verb} {table}")
-    for (sequence,) in query(server, db, "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'S'"):
+    sequences = query(server, db, "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'S'")
+    for (sequence,) in sequences:
         for sql in (f"SELECT nextval('{sequence}')", f"SELECT * FROM {sequence}"):
             if permitted(connection, sql):
                 found.add(sql)

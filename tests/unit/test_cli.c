@@ -75,6 +75,7 @@ static void test_commands(void **state)
     expect(ARGS("doctor", "--json", "--source-slot=s"), COMMAND_DOCTOR, 0, true);
     expect(ARGS("config", "print"), COMMAND_CONFIG_PRINT, 0, false);
     expect(ARGS("config", "print", "--json", "--ack-mode=mark"), COMMAND_CONFIG_PRINT, 0, true);
+    expect(ARGS("adopt", "--json", "--slot=debezium"), COMMAND_ADOPT, 0, true);
     expect(ARGS("version"), COMMAND_VERSION, 0, false);
     expect(ARGS("--version"), COMMAND_VERSION, 0, false);
     expect(ARGS("version", "--json"), COMMAND_VERSION, 0, true);
@@ -119,8 +120,12 @@ static void test_refused(void **state)
     refuse(ARGS(""), ERR_USAGE, "\"\" is no command, see `outbox-relay --help`");
     refuse(ARGS("--"), ERR_USAGE, "\"--\" is no command, see `outbox-relay --help`");
     refuse(ARGS("--json"), ERR_USAGE,
-           "flag --json: goes with status, doctor, check, dead, config print and version; for the "
+           "flag --json: goes with status, doctor, check, dead, adopt, config print and version; "
+           "for the "
            "log of run it is --log-format json");
+    refuse(ARGS("run", "--slot", "s"), ERR_USAGE,
+           "flag --slot: goes with adopt; for run it is --source-slot");
+    refuse(ARGS("adopt", "--slot"), ERR_USAGE, "flag --slot: a value is missing");
     refuse(ARGS("run", "--fix"), ERR_USAGE, "flag --fix: goes with check");
     refuse(ARGS("status", "--fix"), ERR_USAGE, "flag --fix: goes with check");
     refuse(ARGS("run", "--version"), ERR_USAGE, "flag --version: goes with no command");

@@ -229,6 +229,27 @@ static void relations_come_first(void **state)
     stop(&f);
 }
 
+/* Its oid before it was partitioned, or afterwards: the stream says which. */
+static void a_relation_of_the_name_is_the_outbox(void **state)
+{
+    const struct capture *row = &insert_all[BINARY];
+    struct feed f;
+
+    (void)state;
+    start(&f, OTHER_OID);
+    pgoutput_set_name(f.p, "public", "outbox_elsewhere");
+    ACCEPT(&f, sent_relation, PGOUTPUT_OTHER);
+    accept(&f, row->data, row->len, PGOUTPUT_OTHER);
+    pgoutput_set_name(f.p, "elsewhere", "outbox");
+    ACCEPT(&f, sent_relation, PGOUTPUT_OTHER);
+    accept(&f, row->data, row->len, PGOUTPUT_OTHER);
+    pgoutput_set_name(f.p, "public", "outbox");
+    ACCEPT(&f, sent_relation, PGOUTPUT_OTHER);
+    accept(&f, row->data, row->len, PGOUTPUT_INSERT);
+    ACCEPT(&f, sent_truncate, PGOUTPUT_TRUNCATE);
+    stop(&f);
+}
+
 /* Domains over integer, jsonb and bytea, an enum, varchar, char(n), smallint, a timestamp without
  * time zone, jsonb itself; no xid. */
 static void other_types_of_columns(void **state)
@@ -318,11 +339,17 @@ static void types_that_do_not_fit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(transactions_and_messages), cmocka_unit_test(a_row_with_everything),
-        cmocka_unit_test(a_row_with_nulls),          cmocka_unit_test(times_at_the_edges),
-        cmocka_unit_test(the_rest_is_passed_over),   cmocka_unit_test(truncates_of_the_outbox),
-        cmocka_unit_test(columns_come_go_and_move),  cmocka_unit_test(relations_come_first),
-        cmocka_unit_test(other_types_of_columns),    cmocka_unit_test(an_unknown_jsonb),
+        cmocka_unit_test(transactions_and_messages),
+        cmocka_unit_test(a_row_with_everything),
+        cmocka_unit_test(a_row_with_nulls),
+        cmocka_unit_test(times_at_the_edges),
+        cmocka_unit_test(the_rest_is_passed_over),
+        cmocka_unit_test(truncates_of_the_outbox),
+        cmocka_unit_test(columns_come_go_and_move),
+        cmocka_unit_test(relations_come_first),
+        cmocka_unit_test(a_relation_of_the_name_is_the_outbox),
+        cmocka_unit_test(other_types_of_columns),
+        cmocka_unit_test(an_unknown_jsonb),
         cmocka_unit_test(types_that_do_not_fit),
     };
 
