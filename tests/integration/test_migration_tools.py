@@ -5,27 +5,23 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import re
-import subprocess
 from collections.abc import Iterator
 
 import pytest
 from support.migration_tools import (
     NEWEST,
     TOOLS,
-    Alembic,
     Canonical,
     Extension,
-    Flyway,
-    GolangMigrate,
     Java,
     Site,
     Tool,
     ToolError,
-    alembic_project,
-    django_project,
     fetched,
     schema_print,
     server_with,
+    write_alembic_project,
+    write_django_project,
 )
 from support.postgres import MIGRATIONS, REPOSITORY, Postgres
 from support.schema_catalog import catalog
@@ -131,11 +127,11 @@ def test_a_version_that_fails_leaves_nothing(tool: Tool, canonical: list[list[st
 # -- another table and schema ----------------------------------------------------------------------
 
 
-def renamed(lines: list[str], schema: str, table: str) -> list[str]:
-    """The lines that the same schema has with the names of the canonical one."""
-    text = "\n".join(lines)
-    text = re.sub(rf"\b{table}(?=_|\b)", "outbox", text)
-    return sorted(re.sub(rf"\b{schema}\.", "public.", text).split("\n"))
+def canonically_named(lines: list[str]) -> list[str]:
+    """Of app.letters, quoted where the program writes it, what public.outbox has."""
+    text = re.sub(r'"((?:app|letters)\w*)"', r"\1", "\n".join(lines))
+    text = re.sub(r"\bletters(?=_|\b)", "outbox", re.sub(r"\bapp\.", "public.", text))
+    return sorted(text.split("\n"))
 
 
 @pytest.mark.parametrize("kind", [kind for kind in TOOLS if kind is not Extension], ids=named)
@@ -147,9 +143,8 @@ def test_another_table_and_schema(
     schema_print(kind.name, "--source-table", "app.letters", "--directory", str(tmp_path))
     tool = kind(place, tmp_path)
     tool.up()
-    assert renamed(catalog(place, tool.history), "app", "letters") == sorted(
-        "\n".join(canonical[NEWEST]).split("\n")
-    )
+    installed = catalog(place, tool.history)
+    assert canonically_named(installed) == canonically_named(canonical[NEWEST])
     assert catalog(site, tool.history) == canonical[0]
     tool.down()
     assert catalog(place, tool.history) == canonical[0]
@@ -186,3 +181,35 @@ def test_a_service_may_install_the_extension(server: Postgres, site: Site) -> No
     site.query(f"GRANT CREATE ON SCHEMA public TO {role}")
     server.psql(site.db, "CREATE EXTENSION outbox_relay", user=role)
     assert site.version() == NEWEST
+
+
+# -- what the README says --------------------------------------------------------------------------
+
+SECTIONS = dict(re.findall(r"^### (.*)\n\n((?:(?!^##).*\n)*)", README.read_text(), re.MULTILINE))
+COMMANDS = {
+    name: re.findall(r"^```sh\n(.*?)^```$|Back: `(.*?)`", text, re.MULTILINE | re.DOTALL)
+    for name, text in SECTIONS.items()
+}
+
+
+@pytest.mark.parametrize("name", [name for name, commands in COMMANDS.items() if commands])
+def test_the_readmes_commands(
+    name: str, site: Site, canonical: list[list[str]], tmp_path: pathlib.Path
+) -> None:
+    """As they stand there, in the folder of an application that has schema/ beside it."""
+    history = [table for tool in TOOLS for table in tool.history]
+    env = {"PGSSLMODE": "disable", "DJANGO_SETTINGS_MODULE": "settings"}
+    (tmp_path / "schema").symlink_to(SCHEMA)
+    write_alembic_project(tmp_path, tmp_path / "migrations" / "versions")
+    write_django_project(tmp_path, site)
+    (up, _), *back = COMMANDS[name]
+    site.run("bash", "-ec", up, env=env, folder=tmp_path)
+    assert catalog(site, history) == canonical[NEWEST]
+    for _, command in back:
+        site.run("bash", "-ec", command, env=env, folder=tmp_path)
+        assert catalog(site, history) == canonical[0]
+
+
+def test_every_tool_has_its_section() -> None:
+    folders = re.findall(r"\bschema/([a-z-]+)", "".join(SECTIONS.values()))
+    assert {tool.name for tool in TOOLS} <= set(folders)

