@@ -137,6 +137,9 @@ COMMENT ON FUNCTION outbox_partition_table(regclass, text, regclass, text) IS
 -- under that lock: a CHECK constraint says the same, which PostgreSQL validates beside writers; the
 -- error has the two statements.
 --
+-- A writer pays for it, measured with one session: 13.9 us an INSERT in place of 11.9, and nothing
+-- that shows in one of many rows.
+--
 -- The primary key is each partition's own, on seq. That of the whole would have to hold created_at
 -- as well, so that an index of all rows would have to be built first, under a lock; it would keep
 -- apart nothing that the sequence does not.
@@ -292,7 +295,7 @@ COMMENT ON FUNCTION outbox_partition(interval, interval, regclass) IS
 -- And back: one table with all the rows, which are copied while writers wait.
 CREATE FUNCTION outbox_unpartition(home regclass DEFAULT 'outbox_retention')
     RETURNS SETOF text LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp SET lock_timeout = '3s' AS $outbox$
+    SET search_path = pg_catalog, pg_temp SET lock_timeout = '3s' SET row_security = off AS $outbox$
 DECLARE
     space      text;
     base       text;
@@ -400,7 +403,8 @@ COMMENT ON FUNCTION outbox_partition_ahead(regclass, regclass, timestamptz, time
 --
 -- No event is lost by it: a partition is dropped only after it was looked at for unpublished rows
 -- under its exclusive lock, which is granted once all that wrote to it have ended, prepared
--- transactions too; with the snapshot of a statement of its own, hence "read committed".
+-- transactions too; with the snapshot of a statement of its own, hence "read committed". What hides
+-- rows from it (row_security) makes it fail.
 --
 -- Nobody waits for it noticeably: it waits at most 100 ms for the outbox, and for nothing else, and
 -- gives up until the next time. The order of locks is a writer's: the outbox, then partitions. New
@@ -411,7 +415,8 @@ COMMENT ON FUNCTION outbox_partition_ahead(regclass, regclass, timestamptz, time
 CREATE FUNCTION outbox_retain(home regclass DEFAULT 'outbox_retention')
     RETURNS SETOF text LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms'
-    SET timezone = 'UTC' SET datestyle = 'ISO' SET enable_seqscan = off AS $outbox$
+    SET timezone = 'UTC' SET datestyle = 'ISO' SET enable_seqscan = off
+    SET row_security = off AS $outbox$
 DECLARE
     space    text;
     base     text;

@@ -549,7 +549,8 @@ $outbox$;
 
 -- An event that the relay could not publish fails where it is written, in the service's own
 -- transaction, instead of holding up its key later on. Refused is only what the relay refuses for
--- certain; it stays the judge of all the rest.
+-- certain, and a header that is an object or a list, which few consumers expect; the relay stays the
+-- judge of all the rest.
 --
 -- One plpgsql trigger, and in it one expression for what most rows are: PostgreSQL keeps that
 -- compiled for the transaction, but compiles a trigger's WHEN or a CHECK for each statement anew.
@@ -615,11 +616,14 @@ BEGIN
     IF NOT COALESCE(%5$s
         OR pg_catalog.pg_column_size(NEW.payload) OPERATOR(pg_catalog.>) %4$s
         OR pg_catalog.strpos(CAST(NEW.headers AS pg_catalog.text), E'\\u')
+            OPERATOR(pg_catalog.>) 0
+        OR pg_catalog.strpos(CAST(NEW.headers AS pg_catalog.text), '[') OPERATOR(pg_catalog.>) 0
+        OR pg_catalog.strpos(pg_catalog.substr(CAST(NEW.headers AS pg_catalog.text), 2), '{')
             OPERATOR(pg_catalog.>) 0, false) THEN
         RETURN NEW;
     END IF;
-    -- An escape may be half of a surrogate pair; a nested one goes out as it is written. The copy
-    -- of a dead event (failure.dead_letter_topic) may be as bad as the event.
+    -- An escape may be half of a surrogate pair. What stands outside of strings tells what is
+    -- nested. The copy of a dead event (failure.dead_letter_topic) may be as bad as the event.
     IF NOT COALESCE(%5$s
         OR pg_catalog.octet_length(CAST(NEW.payload AS pg_catalog.text))
             OPERATOR(pg_catalog.>) %3$s
@@ -627,7 +631,8 @@ BEGIN
             CAST(NEW.headers AS pg_catalog.text), E'\\\\[^u]', '', 'g'),
             E'\\\\u[dD][89abAB]..\\\\u[dD][c-fC-F]..', '', 'g')
             OPERATOR(pg_catalog.~) E'\\\\u[dD][89a-fA-F]'
-        AND CAST(NEW.headers AS pg_catalog.text) OPERATOR(pg_catalog.!~) '[{[].*[{[]', false)
+        OR pg_catalog.regexp_replace(CAST(NEW.headers AS pg_catalog.text),
+            E'"([^"\\\\]|\\\\.)*"', '', 'g') OPERATOR(pg_catalog.~) '[[]|[{].*[{]', false)
         OR pg_catalog.starts_with(CAST(NEW.headers AS pg_catalog.text), '{"outbox.error":') THEN
         RETURN NEW;
     END IF;
@@ -686,6 +691,12 @@ BEGIN
             message := 'headers are no JSON object';
             detail := format('They are of type %%s.', json_typeof(NEW.headers));
             hint := 'An object of names and values, as {"tenant": "7"}, or null.';
+        ELSIF regexp_replace(NEW.headers::text, E'"([^"\\\\]|\\\\.)*"', '', 'g')
+            ~ '[[]|[{].*[{]' THEN
+            at_fault := 'headers';
+            message := 'headers have a value that is an object or a list';
+            detail := 'A header''s value is a text, a number, true, false or null.';
+            hint := 'Put it into the payload, or into a text.';
         ELSE
             at_fault := 'headers';
             message := 'headers have half of a surrogate pair, which is no character';
@@ -1069,6 +1080,9 @@ COMMENT ON FUNCTION outbox_partition_table(regclass, text, regclass, text) IS
 -- under that lock: a CHECK constraint says the same, which PostgreSQL validates beside writers; the
 -- error has the two statements.
 --
+-- A writer pays for it, measured with one session: 13.9 us an INSERT in place of 11.9, and nothing
+-- that shows in one of many rows.
+--
 -- The primary key is each partition's own, on seq. That of the whole would have to hold created_at
 -- as well, so that an index of all rows would have to be built first, under a lock; it would keep
 -- apart nothing that the sequence does not.
@@ -1224,7 +1238,7 @@ COMMENT ON FUNCTION outbox_partition(interval, interval, regclass) IS
 -- And back: one table with all the rows, which are copied while writers wait.
 CREATE FUNCTION outbox_unpartition(home regclass DEFAULT 'outbox_retention')
     RETURNS SETOF text LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp SET lock_timeout = '3s' AS $outbox$
+    SET search_path = pg_catalog, pg_temp SET lock_timeout = '3s' SET row_security = off AS $outbox$
 DECLARE
     space      text;
     base       text;
@@ -1332,7 +1346,8 @@ COMMENT ON FUNCTION outbox_partition_ahead(regclass, regclass, timestamptz, time
 --
 -- No event is lost by it: a partition is dropped only after it was looked at for unpublished rows
 -- under its exclusive lock, which is granted once all that wrote to it have ended, prepared
--- transactions too; with the snapshot of a statement of its own, hence "read committed".
+-- transactions too; with the snapshot of a statement of its own, hence "read committed". What hides
+-- rows from it (row_security) makes it fail.
 --
 -- Nobody waits for it noticeably: it waits at most 100 ms for the outbox, and for nothing else, and
 -- gives up until the next time. The order of locks is a writer's: the outbox, then partitions. New
@@ -1343,7 +1358,8 @@ COMMENT ON FUNCTION outbox_partition_ahead(regclass, regclass, timestamptz, time
 CREATE FUNCTION outbox_retain(home regclass DEFAULT 'outbox_retention')
     RETURNS SETOF text LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms'
-    SET timezone = 'UTC' SET datestyle = 'ISO' SET enable_seqscan = off AS $outbox$
+    SET timezone = 'UTC' SET datestyle = 'ISO' SET enable_seqscan = off
+    SET row_security = off AS $outbox$
 DECLARE
     space    text;
     base     text;

@@ -35,7 +35,8 @@ $outbox$;
 
 -- An event that the relay could not publish fails where it is written, in the service's own
 -- transaction, instead of holding up its key later on. Refused is only what the relay refuses for
--- certain; it stays the judge of all the rest.
+-- certain, and a header that is an object or a list, which few consumers expect; the relay stays the
+-- judge of all the rest.
 --
 -- One plpgsql trigger, and in it one expression for what most rows are: PostgreSQL keeps that
 -- compiled for the transaction, but compiles a trigger's WHEN or a CHECK for each statement anew.
@@ -101,11 +102,14 @@ BEGIN
     IF NOT COALESCE(%5$s
         OR pg_catalog.pg_column_size(NEW.payload) OPERATOR(pg_catalog.>) %4$s
         OR pg_catalog.strpos(CAST(NEW.headers AS pg_catalog.text), E'\\u')
+            OPERATOR(pg_catalog.>) 0
+        OR pg_catalog.strpos(CAST(NEW.headers AS pg_catalog.text), '[') OPERATOR(pg_catalog.>) 0
+        OR pg_catalog.strpos(pg_catalog.substr(CAST(NEW.headers AS pg_catalog.text), 2), '{')
             OPERATOR(pg_catalog.>) 0, false) THEN
         RETURN NEW;
     END IF;
-    -- An escape may be half of a surrogate pair; a nested one goes out as it is written. The copy
-    -- of a dead event (failure.dead_letter_topic) may be as bad as the event.
+    -- An escape may be half of a surrogate pair. What stands outside of strings tells what is
+    -- nested. The copy of a dead event (failure.dead_letter_topic) may be as bad as the event.
     IF NOT COALESCE(%5$s
         OR pg_catalog.octet_length(CAST(NEW.payload AS pg_catalog.text))
             OPERATOR(pg_catalog.>) %3$s
@@ -113,7 +117,8 @@ BEGIN
             CAST(NEW.headers AS pg_catalog.text), E'\\\\[^u]', '', 'g'),
             E'\\\\u[dD][89abAB]..\\\\u[dD][c-fC-F]..', '', 'g')
             OPERATOR(pg_catalog.~) E'\\\\u[dD][89a-fA-F]'
-        AND CAST(NEW.headers AS pg_catalog.text) OPERATOR(pg_catalog.!~) '[{[].*[{[]', false)
+        OR pg_catalog.regexp_replace(CAST(NEW.headers AS pg_catalog.text),
+            E'"([^"\\\\]|\\\\.)*"', '', 'g') OPERATOR(pg_catalog.~) '[[]|[{].*[{]', false)
         OR pg_catalog.starts_with(CAST(NEW.headers AS pg_catalog.text), '{"outbox.error":') THEN
         RETURN NEW;
     END IF;
@@ -172,6 +177,12 @@ BEGIN
             message := 'headers are no JSON object';
             detail := format('They are of type %%s.', json_typeof(NEW.headers));
             hint := 'An object of names and values, as {"tenant": "7"}, or null.';
+        ELSIF regexp_replace(NEW.headers::text, E'"([^"\\\\]|\\\\.)*"', '', 'g')
+            ~ '[[]|[{].*[{]' THEN
+            at_fault := 'headers';
+            message := 'headers have a value that is an object or a list';
+            detail := 'A header''s value is a text, a number, true, false or null.';
+            hint := 'Put it into the payload, or into a text.';
         ELSE
             at_fault := 'headers';
             message := 'headers have half of a surrogate pair, which is no character';
