@@ -185,7 +185,8 @@ def test_a_service_may_install_the_extension(server: Postgres, site: Site) -> No
 
 # -- what the README says --------------------------------------------------------------------------
 
-SECTIONS = dict(re.findall(r"^### (.*)\n\n((?:(?!^##).*\n)*)", README.read_text(), re.MULTILINE))
+SECTION = README.read_text().split("\n## With a migration tool\n")[1].split("\n## ")[0]
+SECTIONS = dict(re.findall(r"^### (.*)\n\n((?:(?!^###).*\n)*)", SECTION + "\n", re.MULTILINE))
 COMMANDS = {
     name: re.findall(r"^```sh\n(.*?)^```$|Back: `(.*?)`", text, re.MULTILINE | re.DOTALL)
     for name, text in SECTIONS.items()

@@ -14,9 +14,9 @@ import liquibase.resource.DirectoryResourceAccessor;
 import org.flywaydb.core.Flyway;
 
 /**
- * Flyway and Liquibase, one command a line of stdin: the tool, a JDBC URL, a folder of migrations, a
- * schema and a number, between tabs. Answers a line each: "ok", or what went wrong. One process for
- * many commands, since starting it takes longer than they do.
+ * Flyway and Liquibase, one command a line of stdin: the tool, a JDBC URL, a folder of migrations,
+ * a schema and a number, between tabs. Answers a line each: "ok", or what went wrong. One process
+ * for many commands, since starting it takes longer than they do.
  */
 public class Migrations {
     public static void main(String[] none) throws Exception {
