@@ -134,14 +134,18 @@ static void build_sql(struct acknowledger *a, const struct pg_facts *facts,
         return;
     }
     buf_printf(&a->sql, ", d AS (");
-    if (a->mark && !batch->queued)
+    if (a->mark && !batch->queued) {
         buf_printf(&a->sql,
                    "UPDATE %s o SET %s = pg_catalog.clock_timestamp() FROM l%s"
                    " WHERE %s AND o.%s IS NULL",
                    facts->table, published, rows, match, published);
-    else
+    } else {
         buf_printf(&a->sql, "DELETE FROM %s o USING l%s WHERE %s",
                    batch->queued ? facts->parked : facts->table, rows, match);
+        /* A table that was adopted has its index of seq for those alone. */
+        if (!facts->plain && !batch->queued)
+            buf_printf(&a->sql, " AND o.%s IS NULL", published);
+    }
     /* How many rows it found matters of rows that were streamed alone: they may not be visible yet.
      */
     buf_printf(&a->sql, batch->streamed

@@ -199,6 +199,34 @@ def test_copies_of_dead_events(made: Callable[..., ShapeScene], kafka: Kafka) ->
     relay.stop()
 
 
+_SCANS = "SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'outbox'"
+_OTHERS = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+"""
+
+
+def scans(here: ShapeScene) -> int:
+    """Of all sessions, which have ended: each tells of its own at its end."""
+    wait_for(lambda: here.scene.sql(_OTHERS) == [(0,)], "every other session to end")
+    return here.scene.sql(_SCANS)[0][0]
+
+
+@pytest.mark.parametrize("made", ["table"], indirect=True)
+def test_indexes_serve_every_statement(
+    made: Callable[..., ShapeScene], shape: str, ack_mode: str
+) -> None:
+    here = made(shape, ack_mode)
+    before = scans(here)
+    relay = here.relay()
+    for _ in range(10):
+        here.scene.told(here.write(20))
+    relay.wait_metric("acknowledged_events_total", 200)
+    relay.stop()
+    assert scans(here) == before
+    here.judge()
+
+
 # -- types -----------------------------------------------------------------------------------------
 
 TYPES = """
