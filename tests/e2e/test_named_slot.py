@@ -179,6 +179,7 @@ def test_a_slot_that_is_made_again_and_again(wal: WalScene) -> None:
             wal.wait_seen(200)
             relay.stop()
             if turn < 4:
+                wait_for(lambda: not wal.slots()[0][1], "the walsender to end")
                 wal.sql("SELECT pg_drop_replication_slot(%s)", wal.db)
                 wal.sql(FORGET)
         wal.streaming(settings)

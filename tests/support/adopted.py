@@ -68,7 +68,13 @@ def documented(title: str, language: str) -> list[str]:
 
 
 def shell(postgres: Postgres, db: str, folder: pathlib.Path, text: str) -> dict[str, Any]:
-    """The commands as a reader would give them, in that folder; what relay.json has then."""
+    """The same; what relay.json has then."""
+    commands(postgres, db, folder, text)
+    return flat(json.loads((folder / "relay.json").read_text()))
+
+
+def commands(postgres: Postgres, db: str, folder: pathlib.Path, text: str) -> str:
+    """Commands as a reader would give them, in that folder; what they say."""
     program = folder / "outbox-relay"
     if not program.exists():
         program.symlink_to(binary().resolve())
@@ -84,7 +90,7 @@ def shell(postgres: Postgres, db: str, folder: pathlib.Path, text: str) -> dict[
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return flat(json.loads((folder / "relay.json").read_text()))
+    return done.stdout
 
 
 def flat(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
