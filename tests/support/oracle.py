@@ -16,14 +16,16 @@ import threading
 import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from support.wait import wait_for
 
 _SHOWN = 10  # of each kind of difference
-_METADATA_INTERVAL_S = 0.2
+_METADATA_INTERVAL_S = 0.2  # for topics that have not been seen; for more partitions of the others:
+_PARTITIONS_INTERVAL_S = 1.0
+_FEW = 10
 
 
 @dataclass(frozen=True)
@@ -349,14 +351,15 @@ class Oracle:
 
     def _look_up_partitions(self) -> None:
         """Now and then: topics and partitions may come while the test runs."""
-        if time.monotonic() - self._looked_up < _METADATA_INTERVAL_S:
-            return
-        self._looked_up = time.monotonic()
         with self._lock:
             topics = set(self._topics)
         known = Counter(topic for topic, _ in self._positions)
+        interval = _METADATA_INTERVAL_S if topics - known.keys() else _PARTITIONS_INTERVAL_S
+        if time.monotonic() - self._looked_up < interval:
+            return
+        self._looked_up = time.monotonic()
         try:
-            there = self._consumer.list_topics(timeout=5).topics
+            there = self._look_up(topics)
         except Exception:  # no broker answers: at the next look, or wait() runs out of time
             return
         fresh = False
@@ -366,6 +369,17 @@ class Oracle:
                 fresh = True
         if fresh:
             self._assign()
+
+    def _look_up(self, topics: set[str]) -> dict[str, Any]:
+        """Those alone, where they are few: a shared broker has the topics of hundreds of tests."""
+        if len(topics) > _FEW:
+            return self._consumer.list_topics(timeout=5).topics
+        found = {}
+        for topic in topics:
+            answer = self._consumer.list_topics(topic, timeout=5).topics[topic]
+            if answer.error is None:
+                found[topic] = answer
+        return found
 
     def _position(self, place: tuple[str, int]) -> int:
         """Behind what was read, and behind transaction markers, which are never handed out."""
