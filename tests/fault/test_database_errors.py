@@ -64,7 +64,8 @@ class Guarded:
         try:
             with connection:
                 connection.cursor().execute("SET TRANSACTION READ WRITE")
-                events = self.scene.insert(connection, count)
+                # Not the keys of a load, which counts its own order.
+                events = self.scene.insert(connection, count, keyed_as="own")
             self.scene.told(events)
         finally:
             connection.close()

@@ -357,8 +357,10 @@ class Postgres:
 
     def _create(self, name: str, template: str) -> None:
         connection = self.connect(autocommit=True)
+        # Through the log, as later releases do by default, it takes twice as long.
+        copied = " STRATEGY file_copy" if connection.server_version >= 150000 else ""
         try:
-            connection.cursor().execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+            connection.cursor().execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"{copied}')
         finally:
             connection.close()
 

@@ -79,6 +79,7 @@ class Scene:
         count: int,
         *,
         keys: int = 10,
+        keyed_as: str = "key",
         aggregatetype: str | None = None,
         **columns: Any,
     ) -> list[tuple[str, str, str]]:
@@ -86,7 +87,7 @@ class Scene:
         kind = aggregatetype or self.aggregatetype
         columns = {"payload": '{"n": 1}', **columns}
         topic = str(columns.get("topic") or f"outbox.event.{kind}")
-        keyed = [f"key-{n % keys}" for n in range(count)]
+        keyed = [f"{keyed_as}-{n % keys}" for n in range(count)]
         return [(insert(connection, kind, key, **columns), topic, key) for key in keyed]
 
     def told(self, events: Iterable[tuple[str, str, str]]) -> None:
