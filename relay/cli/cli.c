@@ -16,33 +16,37 @@ struct words {
     size_t n;
     bool help;
     bool version;
-    bool all;            /* --all of dead */
-    const char *dead;    /* the first flag that only dead has */
-    const char *schema;  /* or schema */
-    const char *adopt;   /* or adopt */
-    const char *without; /* one of them that wants a value and has none */
-    char **rest;         /* argv[0] and the settings; the strings are argv's */
+    bool all;                      /* --all of dead */
+    const char *own[COMMAND_HELP]; /* by command: the first flag that it alone has */
+    const char *without;           /* one of them that wants a value and has none */
+    char **rest;                   /* argv[0] and the settings; the strings are argv's */
     int nrest;
 };
 
-/* A flag that only dead, schema or adopt has; true if it was one. *at moves on to its value. */
+static void note_flag(struct words *w, enum command whose, const char *flag)
+{
+    if (w->own[whose] == NULL)
+        w->own[whose] = flag;
+}
+
+/* A flag that one command alone has; true if it was one. *at moves on to its value. */
 static bool take_flag(struct words *w, struct cli *ret, int argc, char *const *argv, int *at)
 {
     struct dead_request *d = &ret->dead;
     const struct {
         const char *flag;
         const char **value;
-        const char **whose;
-    } values[] = {{"--id", &d->filter.id, &w->dead},
-                  {"--key", &d->filter.key, &w->dead},
-                  {"--topic", &d->filter.topic, &w->dead},
-                  {"--error", &d->filter.error, &w->dead},
-                  {"--reason", &d->reason, &w->dead},
-                  {"--format", &ret->schema.format, &w->schema},
-                  {"--from", &ret->schema.from, &w->schema},
-                  {"--to", &ret->schema.to, &w->schema},
-                  {"--directory", &ret->schema.directory, &w->schema},
-                  {"--slot", &ret->slot, &w->adopt}};
+        enum command whose;
+    } values[] = {{"--id", &d->filter.id, COMMAND_DEAD},
+                  {"--key", &d->filter.key, COMMAND_DEAD},
+                  {"--topic", &d->filter.topic, COMMAND_DEAD},
+                  {"--error", &d->filter.error, COMMAND_DEAD},
+                  {"--reason", &d->reason, COMMAND_DEAD},
+                  {"--format", &ret->schema.format, COMMAND_SCHEMA},
+                  {"--from", &ret->schema.from, COMMAND_SCHEMA},
+                  {"--to", &ret->schema.to, COMMAND_SCHEMA},
+                  {"--directory", &ret->schema.directory, COMMAND_SCHEMA},
+                  {"--slot", &ret->slot, COMMAND_ADOPT}};
     const struct {
         const char *flag;
         bool *set;
@@ -54,8 +58,7 @@ static bool take_flag(struct words *w, struct cli *ret, int argc, char *const *a
 
         if (strncmp(arg, values[i].flag, len) != 0 || (arg[len] != '\0' && arg[len] != '='))
             continue;
-        if (*values[i].whose == NULL)
-            *values[i].whose = values[i].flag;
+        note_flag(w, values[i].whose, values[i].flag);
         if (arg[len] == '=')
             *values[i].value = arg + len + 1;
         else if (*at + 1 < argc)
@@ -67,7 +70,7 @@ static bool take_flag(struct words *w, struct cli *ret, int argc, char *const *a
     for (size_t i = 0; i < sizeof switches / sizeof *switches; i++) {
         if (strcmp(arg, switches[i].flag) != 0)
             continue;
-        w->dead = w->dead != NULL ? w->dead : switches[i].flag;
+        note_flag(w, COMMAND_DEAD, switches[i].flag);
         *switches[i].set = true;
         return true;
     }
@@ -219,10 +222,14 @@ static int choose_schema(struct cli *c, const struct words *w, size_t *ret_used,
 /* Flags that are another command's, or have no value. */
 static int check_flags(const struct cli *c, const struct words *w, struct err *err)
 {
-    if (w->dead != NULL && c->command != COMMAND_DEAD)
-        return err_set(err, ERR_USAGE, "flag %s: goes with dead", w->dead);
-    if (w->schema != NULL && (c->command != COMMAND_SCHEMA || c->schema.check))
-        return err_set(err, ERR_USAGE, "flag %s: goes with schema print", w->schema);
+    static const char *const names[COMMAND_HELP] = {[COMMAND_DEAD] = "dead",
+                                                    [COMMAND_SCHEMA] = "schema print",
+                                                    [COMMAND_ADOPT] =
+                                                        "adopt; for run it is --source-slot"};
+
+    for (enum command i = 0; i < COMMAND_HELP; i++)
+        if (w->own[i] != NULL && (c->command != i || (i == COMMAND_SCHEMA && c->schema.check)))
+            return err_set(err, ERR_USAGE, "flag %s: goes with %s", w->own[i], names[i]);
     if (w->without != NULL)
         return err_set(err, ERR_USAGE, "flag %s: a value is missing", w->without);
     return 0;
@@ -261,10 +268,6 @@ static int choose(struct cli *c, const struct words *w, struct err *err)
     } else if (w->version && c->command != COMMAND_VERSION && c->command != COMMAND_HELP) {
         return err_set(err, ERR_USAGE, "flag --version: goes with no command");
     }
-    if (w->adopt != NULL && c->command != COMMAND_ADOPT && c->command != COMMAND_HELP)
-        return err_set(err, ERR_USAGE, "flag --slot: goes with adopt; for run it is --source-slot");
-    if (w->without != NULL && c->command == COMMAND_ADOPT)
-        return err_set(err, ERR_USAGE, "flag %s: a value is missing", w->without);
     if (c->fix && c->command != COMMAND_CHECK && c->command != COMMAND_HELP)
         return err_set(err, ERR_USAGE, "flag --fix: goes with check");
     if (c->json && c->command == COMMAND_RUN)
