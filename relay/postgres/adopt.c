@@ -1,6 +1,6 @@
 #include "postgres/adopt.h"
 
-#include "postgres/pg_error.h"
+#include "postgres/once.h"
 
 #include <libpq-fe.h>
 #include <stdlib.h>
@@ -12,24 +12,6 @@ struct looks {
     PGresult *table;
     PGresult *columns;
 };
-
-static int run(PGconn *conn, const char *sql, int n, const char *const *values, PGresult **ret,
-               struct err *err)
-{
-    PGresult *res = PQexecParams(conn, sql, n, NULL, values, NULL, NULL, 0);
-    int rc = 0;
-
-    if (PQresultStatus(res) == PGRES_TUPLES_OK) {
-        *ret = res;
-        return 0;
-    }
-    if (PQstatus(conn) == CONNECTION_BAD)
-        rc = pg_error_of_conn(err, conn);
-    else
-        rc = pg_error_of_result(err, res);
-    PQclear(res);
-    return rc;
-}
 
 static bool yes(const PGresult *res, int row, int column)
 {
@@ -72,7 +54,7 @@ static int look_at_table(struct looks *l, const struct adopt_request *r, struct 
         " LEFT JOIN pg_catalog.pg_publication p ON p.pubname = $2"
         " WHERE c.oid = pg_catalog.to_regclass($1)";
     const char *values[] = {r->table, r->publication};
-    int rc = run(l->conn, sql, 2, values, &l->table, err);
+    int rc = once_run(l->conn, sql, 2, values, &l->table, err);
 
     if (rc != 0)
         return rc;
@@ -100,7 +82,7 @@ static int look_at_columns(struct looks *l, struct adopt_table *ret, struct err 
         " WHERE attrelid = $1::pg_catalog.regclass AND attnum > 0 AND NOT attisdropped"
         " ORDER BY attnum";
     const char *values[] = {ret->quoted};
-    int rc = run(l->conn, sql, 1, values, &l->columns, err);
+    int rc = once_run(l->conn, sql, 1, values, &l->columns, err);
 
     if (rc != 0)
         return rc;
@@ -129,7 +111,7 @@ static int look_at_version(struct looks *l, struct adopt_table *ret, struct err 
     if (buf_cstr(&sql) == NULL)
         rc = err_set(err, ERR_NOMEM, "out of memory");
     else
-        rc = run(l->conn, buf_cstr(&sql), 0, NULL, &res, err);
+        rc = once_run(l->conn, buf_cstr(&sql), 0, NULL, &res, err);
     buf_free(&sql);
     if (rc != 0)
         return rc;
@@ -151,7 +133,7 @@ static int look_at_indexes(struct looks *l, struct adopt_table *ret, struct adop
         " WHERE i.indrelid = $1::pg_catalog.regclass";
     const char *values[] = {ret->quoted, plan->names[COLUMN_SEQ], ret->name};
     PGresult *res = NULL;
-    int rc = run(l->conn, sql, 3, values, &res, err);
+    int rc = once_run(l->conn, sql, 3, values, &res, err);
 
     if (rc != 0)
         return rc;
@@ -240,7 +222,7 @@ static int look_at_slot(struct looks *l, const struct adopt_table *table, const 
     if (buf_cstr(&sql) == NULL)
         rc = err_set(err, ERR_NOMEM, "out of memory");
     else
-        rc = run(l->conn, buf_cstr(&sql), 1, values, &res, err);
+        rc = once_run(l->conn, buf_cstr(&sql), 1, values, &res, err);
     if (rc == 0 && PQntuples(res) != 1)
         rc = err_set(err, ERR_CONFIG, "the lease of table %s has no row", table->quoted);
     else if (rc == 0)
@@ -255,17 +237,11 @@ static int look_at_slot(struct looks *l, const struct adopt_table *table, const 
 int adopt(const struct adopt_request *r, adopt_text_fn text, struct buf *sql,
           struct adopt_plan *ret_plan, struct err *err)
 {
-    const char *const keys[] = {"dbname", "fallback_application_name", "connect_timeout", NULL};
-    const char *const values[] = {r->uri, "outbox-relay adopt", "10", NULL};
-    struct looks looks = {.conn = PQconnectdbParams(keys, values, 1)};
+    struct looks looks = {0};
     struct adopt_table table = {0};
-    int rc;
+    int rc = once_open(&looks.conn, r->uri, "outbox-relay adopt", err);
 
-    if (looks.conn == NULL)
-        return err_set(err, ERR_NOMEM, "out of memory");
-    if (PQstatus(looks.conn) != CONNECTION_OK)
-        rc = pg_error_of_conn(err, looks.conn);
-    else
+    if (rc == 0)
         rc = look_at_table(&looks, r, &table, err);
     if (rc == 0)
         rc = look_at_columns(&looks, &table, err);

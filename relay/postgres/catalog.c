@@ -1,33 +1,15 @@
 #include "postgres/catalog.h"
 
-#include "postgres/pg_error.h"
+#include "postgres/once.h"
 
 #include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-static int run(PGconn *conn, const char *sql, const char *parameter, PGresult **ret,
-               struct err *err)
-{
-    PGresult *res =
-        PQexecParams(conn, sql, parameter == NULL ? 0 : 1, NULL, &parameter, NULL, NULL, 0);
-    ExecStatusType status = PQresultStatus(res);
-    int rc;
-
-    *ret = res;
-    if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
-        return 0;
-    rc = PQstatus(conn) == CONNECTION_BAD ? pg_error_of_conn(err, conn)
-                                          : pg_error_of_result(err, res);
-    PQclear(res);
-    *ret = NULL;
-    return rc;
-}
-
 static int change(PGconn *conn, const char *sql, struct err *err)
 {
     PGresult *res;
-    int rc = run(conn, sql, NULL, &res, err);
+    int rc = once_run(conn, sql, 0, NULL, &res, err);
 
     PQclear(res);
     return rc;
@@ -44,7 +26,7 @@ static int find_table(PGconn *conn, const char *table, struct catalog_facts *ret
         "  AND v.relname = c.relname || '_schema_version' AND v.relkind = 'r'"
         " WHERE c.oid = pg_catalog.to_regclass($1)";
     PGresult *res;
-    int rc = run(conn, sql, table, &res, err);
+    int rc = once_run(conn, sql, 1, &table, &res, err);
 
     if (rc == 0 && PQntuples(res) == 1) {
         ret->found = true;
@@ -66,7 +48,7 @@ static int read_version(PGconn *conn, struct catalog_facts *ret, struct err *err
 
     (void)snprintf(sql, sizeof sql, "SELECT COALESCE(pg_catalog.max(version), 0) FROM %s",
                    ret->versions);
-    rc = run(conn, sql, NULL, &res, err);
+    rc = once_run(conn, sql, 0, NULL, &res, err);
     if (rc == 0)
         ret->version = (int)strtol(PQgetvalue(res, 0, 0), NULL, 10);
     PQclear(res);
@@ -80,7 +62,7 @@ static int read_lines(PGconn *conn, const char *name, const char *query, struct 
     int rc = change(conn, "SET LOCAL search_path = pg_catalog", err);
 
     if (rc == 0)
-        rc = run(conn, query, name, &res, err);
+        rc = once_run(conn, query, 1, &name, &res, err);
     if (rc != 0)
         return rc;
     for (int i = 0; i < PQntuples(res); i++)
@@ -93,16 +75,10 @@ static int read_lines(PGconn *conn, const char *name, const char *query, struct 
 int catalog_read(const char *uri, const char *table, const char *query, struct catalog_facts *ret,
                  struct buf *lines, struct err *err)
 {
-    const char *const keys[] = {"dbname", "fallback_application_name", "connect_timeout", NULL};
-    const char *const values[] = {uri, "outbox-relay schema check", "10", NULL};
-    PGconn *conn = PQconnectdbParams(keys, values, 1);
-    int rc = 0;
+    PGconn *conn;
+    int rc = once_open(&conn, uri, "outbox-relay schema check", err);
 
     *ret = (struct catalog_facts){0};
-    if (conn == NULL)
-        return err_set(err, ERR_NOMEM, "out of memory");
-    if (PQstatus(conn) != CONNECTION_OK)
-        rc = pg_error_of_conn(err, conn);
     if (rc == 0)
         rc = change(conn, "BEGIN READ ONLY", err);
     if (rc == 0)

@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "postgres/columns_sql.h"
+#include "postgres/once.h"
 #include "postgres/pg_error.h"
 
 #include <libpq-fe.h>
@@ -41,26 +42,19 @@ static bool is_refused(const PGresult *res)
            PQresultErrorField(res, PG_DIAG_MESSAGE_DETAIL) != NULL;
 }
 
-static int run(PGconn *conn, const char *sql, int n, const char *const *values, PGresult **ret,
-               struct err *err)
+/* What may write an event once more. */
+static int run_verb(PGconn *conn, const char *sql, int n, const char *const *values, PGresult **ret,
+                    struct err *err)
 {
     PGresult *res = PQexecParams(conn, sql, n, NULL, values, NULL, NULL, 0);
-    ExecStatusType status = PQresultStatus(res);
-    int rc = 0;
+    int rc;
 
+    if (!is_refused(res))
+        return once_result(conn, res, ret, err);
     *ret = NULL;
-    if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK) {
-        *ret = res;
-        return 0;
-    }
-    if (PQstatus(conn) == CONNECTION_BAD)
-        rc = pg_error_of_conn(err, conn);
-    else if (is_refused(res))
-        rc = err_set(err, ERR_ROW, "%s. %s Nothing is retried: correct it, or retry the others",
-                     PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY),
-                     PQresultErrorField(res, PG_DIAG_MESSAGE_DETAIL));
-    else
-        rc = pg_error_of_result(err, res);
+    rc = err_set(err, ERR_ROW, "%s. %s Nothing is retried: correct it, or retry the others",
+                 PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY),
+                 PQresultErrorField(res, PG_DIAG_MESSAGE_DETAIL));
     PQclear(res);
     return rc;
 }
@@ -86,7 +80,7 @@ static int find_names(PGconn *conn, const char *table, struct names *ret, struct
         " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
         " WHERE c.oid = pg_catalog.to_regclass($1)";
     PGresult *res;
-    int rc = run(conn, sql, 1, &table, &res, err);
+    int rc = once_run(conn, sql, 1, &table, &res, err);
 
     if (rc != 0)
         return rc;
@@ -123,7 +117,7 @@ static int find_columns(PGconn *conn, const struct dead_request *r, struct names
     int rc;
 
     pg_inspect_parameters(&options, values);
-    rc = run(conn, pg_inspect_sql(), PG_INSPECT_PARAMETERS, values, &res, err);
+    rc = once_run(conn, pg_inspect_sql(), PG_INSPECT_PARAMETERS, values, &res, err);
     if (rc == 0)
         rc = pg_inspect_columns(&n->facts, res, &options, err);
     PQclear(res);
@@ -297,7 +291,7 @@ static int refuse_lost(PGconn *conn, const struct names *n, const char *const *v
     if (buf_cstr(&sql) == NULL)
         rc = err_set(err, ERR_NOMEM, "out of memory for a statement");
     else
-        rc = run(conn, buf_cstr(&sql), 4, values, &res, err);
+        rc = once_run(conn, buf_cstr(&sql), 4, values, &res, err);
     buf_free(&sql);
     if (rc == 0 && PQntuples(res) > 0)
         rc = err_set(err, ERR_CONFIG,
@@ -331,39 +325,33 @@ static int carry_out(PGconn *conn, const struct dead_request *r, const struct na
     if (buf_cstr(&sql) == NULL)
         rc = err_set(err, ERR_NOMEM, "out of memory for a statement");
     else
-        rc = run(conn, "BEGIN", 0, NULL, &res, err);
+        rc = once_run(conn, "BEGIN", 0, NULL, &res, err);
     PQclear(res);
     if (rc == 0 && changes && r->verb == DEAD_RETRY)
         rc = refuse_lost(conn, n, values, err);
     if (rc == 0)
-        rc =
-            run(conn, buf_cstr(&sql), changes && r->verb == DEAD_DISCARD ? 5 : 4, values, ret, err);
+        rc = run_verb(conn, buf_cstr(&sql), changes && r->verb == DEAD_DISCARD ? 5 : 4, values, ret,
+                      err);
     buf_free(&sql);
     res = NULL;
     if (rc == 0 && changes)
-        rc = run(conn, "SELECT pg_catalog.pg_notify($1, 'parked')", 1, told, &res, err);
+        rc = once_run(conn, "SELECT pg_catalog.pg_notify($1, 'parked')", 1, told, &res, err);
     PQclear(res);
     res = NULL;
     if (rc == 0)
-        rc = run(conn, "COMMIT", 0, NULL, &res, err);
+        rc = once_run(conn, "COMMIT", 0, NULL, &res, err);
     PQclear(res);
     return rc;
 }
 
 int dead_letters(const struct dead_request *r, dead_row_fn row, void *arg, struct err *err)
 {
-    const char *const keys[] = {"dbname", "fallback_application_name", "connect_timeout", NULL};
-    const char *const values[] = {r->uri, "outbox-relay dead", "10", NULL};
-    PGconn *conn = PQconnectdbParams(keys, values, 1);
     struct names names = {0};
     PGresult *res = NULL;
-    int rc;
+    PGconn *conn;
+    int rc = once_open(&conn, r->uri, "outbox-relay dead", err);
 
-    if (conn == NULL)
-        return err_set(err, ERR_NOMEM, "out of memory");
-    if (PQstatus(conn) != CONNECTION_OK)
-        rc = pg_error_of_conn(err, conn);
-    else
+    if (rc == 0)
         rc = find_names(conn, r->table, &names, err);
     if (rc == 0)
         rc = find_columns(conn, r, &names, err);
