@@ -1,4 +1,5 @@
 # The canonical migrations as C arrays, in the order of their numbers: OUTPUT, FOLDER.
+include(${CMAKE_CURRENT_LIST_DIR}/embed_bytes.cmake)
 file(GLOB ups RELATIVE ${FOLDER} ${FOLDER}/*.up.sql)
 list(SORT ups)
 set(text "#include \"cli/schema_text.h\"\n\n")
@@ -14,9 +15,7 @@ foreach(up ${ups})
     message(FATAL_ERROR "schema/migrations: version ${n} is missing, ${up} comes instead")
   endif()
   foreach(way up down)
-    file(READ ${FOLDER}/${base}.${way}.sql bytes HEX)
-    string(REGEX REPLACE "(................................)" "\\1\n" bytes ${bytes})
-    string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes ${bytes})
+    c_bytes(bytes ${FOLDER}/${base}.${way}.sql)
     string(APPEND text "static const unsigned char ${way}_${version}[] = {\n${bytes}};\n")
   endforeach()
   string(APPEND rows "    {\"${name}\", {up_${version}, sizeof up_${version}}, "

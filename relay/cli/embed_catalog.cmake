@@ -1,11 +1,10 @@
 # schema/catalog as C arrays, for as many versions as there are migrations: OUTPUT, FOLDER, VERSIONS.
+include(${CMAKE_CURRENT_LIST_DIR}/embed_bytes.cmake)
 function(array name path)
   set(bytes "")
-  if(EXISTS ${path})
-    file(READ ${path} bytes HEX)
+  if(EXISTS ${path}) # a new version has none yet
+    c_bytes(bytes ${path})
   endif()
-  string(REGEX REPLACE "(................................)" "\\1\n" bytes "${bytes}")
-  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${bytes}")
   string(APPEND text "static const char ${name}[] = {\n${bytes}0};\n")
   set(text "${text}" PARENT_SCOPE)
 endfunction()

@@ -12,16 +12,16 @@
 
 static int choose_format(const char *name, const struct schema_format **ret, struct err *err)
 {
-    const char *const *names = schema_format_names();
+    const char *names[SCHEMA_FORMATS_MAX];
+    size_t n = schema_format_names(names);
     struct buf all = {0};
     const char *near;
-    size_t n = 0;
 
     *ret = schema_format_find(name == NULL ? names[0] : name);
     if (*ret != NULL)
         return 0;
-    for (; names[n] != NULL; n++)
-        buf_printf(&all, "%s%s", n == 0 ? "" : ", ", names[n]);
+    for (size_t i = 0; i < n; i++)
+        buf_printf(&all, "%s%s", i == 0 ? "" : ", ", names[i]);
     near = suggest(name, names, n);
     (void)err_set(err, ERR_USAGE, "schema print: --format is one of %s%s%s%s",
                   buf_cstr(&all) != NULL ? buf_cstr(&all) : "?",

@@ -18,13 +18,14 @@ static const struct schema_format formats[] = {
     {"extension", false, schema_extension, NULL, NULL, false, schema_control},
 };
 
-const char *const *schema_format_names(void)
+size_t schema_format_names(const char *ret[SCHEMA_FORMATS_MAX])
 {
-    static const char *const names[] = {"sql",    "flyway", "liquibase",       "golang-migrate",
-                                        "goose",  "dbmate", "node-pg-migrate", "alembic",
-                                        "django", "psql",   "extension",       NULL};
+    const size_t n = sizeof formats / sizeof *formats;
 
-    return names;
+    _Static_assert(sizeof formats / sizeof *formats <= SCHEMA_FORMATS_MAX, "room for each name");
+    for (size_t i = 0; i < n; i++)
+        ret[i] = formats[i].name;
+    return n;
 }
 
 const struct schema_format *schema_format_find(const char *name)

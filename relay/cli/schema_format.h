@@ -33,8 +33,10 @@ struct schema_format {
 
 /* NULL: there is none of that name. "sql" is the first of them. */
 const struct schema_format *schema_format_find(const char *name);
-/* The names of all, NULL at the end. */
-const char *const *schema_format_names(void);
+/* Their names, in the order of the table, to ret; returns how many, SCHEMA_FORMATS_MAX at the most.
+ */
+#define SCHEMA_FORMATS_MAX 16
+size_t schema_format_names(const char *ret[SCHEMA_FORMATS_MAX]);
 
 /* Each file of an upward range to `file`. ERR_NOMEM, and file's own errors. */
 int schema_files(const struct schema_format *format, const struct schema_place *place,

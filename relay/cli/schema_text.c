@@ -191,21 +191,14 @@ void schema_body(struct buf *b, struct slice sql, const struct schema_place *pla
     end_of(b, place, wrap);
 }
 
-static bool has_quote(struct slice line)
-{
-    return memmem(line.data, line.len, quote, sizeof quote - 1) != NULL;
-}
-
-/* How often it stands there, but once or twice. */
+/* Whether it stands in the line once; it may twice, but not oftener. */
 static bool toggles(struct slice line)
 {
-    const unsigned char *first = memmem(line.data, line.len, quote, sizeof quote - 1);
+    const size_t len = sizeof quote - 1;
     const unsigned char *end = line.data + line.len;
+    const unsigned char *first = memmem(line.data, line.len, quote, len);
 
-    if (!has_quote(line))
-        return false;
-    first += sizeof quote - 1;
-    return memmem(first, (size_t)(end - first), quote, sizeof quote - 1) == NULL;
+    return first != NULL && memmem(first + len, (size_t)(end - first) - len, quote, len) == NULL;
 }
 
 bool schema_statement(struct slice text, size_t *at, struct slice *ret)
