@@ -20,7 +20,6 @@ from support.wal import SERVER, WalScene
 from support.writer import insert
 
 LEASE = {"lease.ttl_ms": 2000}  # a killed owner keeps the outbox for so long
-FORGET = "UPDATE outbox_lease SET slot = NULL"
 
 
 @pytest.fixture(scope="module")
@@ -179,9 +178,7 @@ def test_a_slot_that_is_made_again_and_again(wal: WalScene) -> None:
             wal.wait_seen(200)
             relay.stop()
             if turn < 4:
-                wait_for(lambda: not wal.slots()[0][1], "the walsender to end")
-                wal.sql("SELECT pg_drop_replication_slot(%s)", wal.db)
-                wal.sql(FORGET)
+                wal.forget_slot()
         wal.streaming(settings)
         wal.wait_seen(200)
     wal.judge()

@@ -9,6 +9,7 @@ import subprocess
 import pytest
 from support.postgres import MIGRATIONS, REPOSITORY, Postgres
 from support.relay import binary, command, environment
+from support.schema import printed
 
 FORMATS = (
     "flyway",
@@ -23,12 +24,6 @@ FORMATS = (
     "extension",
 )
 NEWEST = len(list(MIGRATIONS.glob("*.up.sql")))
-
-
-def printed(*arguments: str, table: str = "outbox") -> str:
-    result = command("schema", "print", *arguments, settings={"source.table": table})
-    assert result.returncode == 0, result.stderr
-    return result.stdout
 
 
 def refused(*arguments: str, table: str = "outbox") -> str:

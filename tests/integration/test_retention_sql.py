@@ -17,6 +17,7 @@ import psycopg2
 import psycopg2.errors
 import pytest
 from support.postgres import MIGRATIONS, REPOSITORY, Postgres, PostgresError
+from support.schema import dump
 from support.wait import wait_for
 
 INSERT = (
@@ -101,16 +102,6 @@ def days(table: Table) -> Table:
     return table
 
 
-def catalog(server: Postgres, db: str) -> str:
-    dump = subprocess.run(
-        [server.bin / "pg_dump", "--schema-only", server.uri(db)],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-    return re.sub(r"^\\(un)?restrict .*$", "", dump, flags=re.MULTILINE)
-
-
 # -- to a partitioned table, and back --------------------------------------------------------------
 
 
@@ -189,7 +180,7 @@ def test_each_partition_is_stored_as_a_queue(table: Table) -> None:
 
 def test_there_and_back_leaves_the_catalog_as_it_was(table: Table) -> None:
     seqs = [table.write() for _ in range(3)]
-    was = catalog(table.server, table.db)
+    was = dump(table.server, table.db)
     rows = table.rows("SELECT * FROM outbox ORDER BY seq")
     table.partition()
     with pytest.raises(PostgresError, match=r"is partitioned[\s\S]*outbox_unpartition"):
@@ -197,7 +188,7 @@ def test_there_and_back_leaves_the_catalog_as_it_was(table: Table) -> None:
     table.rows("SELECT outbox_unpartition()")
     assert table.rows("SELECT * FROM outbox ORDER BY seq") == rows
     assert table.write() == seqs[-1] + 1
-    assert re.sub(r"START WITH \d+", "", catalog(table.server, table.db)) == re.sub(
+    assert re.sub(r"START WITH \d+", "", dump(table.server, table.db)) == re.sub(
         r"START WITH \d+", "", was
     )
 
@@ -233,7 +224,7 @@ def test_a_large_table_is_not_read_under_the_lock(table: Table) -> None:
 def test_a_dump_of_a_partitioned_outbox_restores_and_goes_on(table: Table) -> None:
     table.partition(keep="30 d")
     table.write()
-    dump = subprocess.run(
+    dumped = subprocess.run(
         [table.server.bin / "pg_dump", table.server.uri(table.db)],
         check=True,
         capture_output=True,
@@ -242,7 +233,7 @@ def test_a_dump_of_a_partitioned_outbox_restores_and_goes_on(table: Table) -> No
     db = table.server.createdb(migrated=False)
     done = subprocess.run(
         [table.server.bin / "psql", "-Xq", "-v", "ON_ERROR_STOP=1", table.server.uri(db)],
-        input=dump,
+        input=dumped,
         capture_output=True,
         text=True,
     )
@@ -255,10 +246,10 @@ def test_a_dump_of_a_partitioned_outbox_restores_and_goes_on(table: Table) -> No
 
 
 def test_up_down_up_leaves_no_trace(table: Table) -> None:
-    was = catalog(table.server, table.db)
+    was = dump(table.server, table.db)
     table.server.psql(table.db, file=DOWN)
     table.server.psql(table.db, file=UP)
-    assert catalog(table.server, table.db) == was
+    assert dump(table.server, table.db) == was
 
 
 # -- what goes, and what does not ------------------------------------------------------------------

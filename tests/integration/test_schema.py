@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from support.postgres import MIGRATIONS, Postgres, PostgresError
-from support.schema import query
+from support.schema import dump, query
 from support.sleeper import INSERT
 from support.wait import wait_for
 
@@ -93,15 +93,7 @@ def columns(server: Postgres, db: str, table: str) -> list[tuple[str, str, bool,
 
 def catalog(server: Postgres, db: str) -> str:
     """The schema as pg_dump writes it, and the list of objects, with what a dump leaves out."""
-    dump = subprocess.run(
-        [server.bin / "pg_dump", "--schema-only", server.uri(db)],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-    # Newer releases write a random key into each dump.
-    dump = re.sub(r"^\\(un)?restrict .*$", "", dump, flags=re.MULTILINE)
-    return dump + "\n".join(map(str, query(server, db, OBJECTS.format("public"))))
+    return dump(server, db) + "\n".join(map(str, query(server, db, OBJECTS.format("public"))))
 
 
 # -- what it holds ---------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from support import catalogs
 from support.adopted import commands, documented
 from support.postgres import MIGRATIONS, REPOSITORY, Postgres
 from support.relay import command
+from support.schema import printed
 
 UPS = sorted(MIGRATIONS.glob("*.up.sql"))
 NEWEST = len(UPS)
@@ -31,12 +32,6 @@ def findings(server: Postgres, db: str, code: int, **options: Any) -> set[tuple[
     answer = json.loads(result.stdout)
     assert answer["newest"] == NEWEST and answer["fits"] == (code == 0)
     return {(one["what"], one["kind"], one["name"]) for one in answer["findings"]}
-
-
-def printed(*arguments: str, table: str = "outbox") -> str:
-    result = command("schema", "print", *arguments, settings={"source.table": table})
-    assert result.returncode == 0, result.stderr
-    return result.stdout
 
 
 def test_the_catalogs_are_those_of_fresh_databases(postgres: Postgres) -> None:

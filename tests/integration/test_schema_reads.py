@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from support.postgres import Postgres
+from support.schema import query
 
 INSERT_MANY = (
     "INSERT INTO outbox (aggregatetype, aggregateid, type, payload)"
@@ -25,17 +26,6 @@ def server() -> Iterator[Postgres]:
 @pytest.fixture
 def db(server: Postgres) -> str:
     return server.createdb()
-
-
-def query(server: Postgres, db: str, sql: str, *args: Any) -> list[Any]:
-    """Run one statement in a session of its own and return its rows."""
-    connection = server.connect(db, autocommit=True)
-    try:
-        cursor = connection.cursor()
-        cursor.execute(sql, args or None)
-        return cursor.fetchall() if cursor.description else []
-    finally:
-        connection.close()
 
 
 class Reads:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from typing import Any
 
 from support.postgres import REPOSITORY, Postgres
+from support.relay import command
 
 README = REPOSITORY / "schema" / "README.md"
 
@@ -19,6 +21,25 @@ def query(server: Postgres, db: str, sql: str, *args: Any, user: str = "postgres
         return cursor.fetchall() if cursor.description else []
     finally:
         connection.close()
+
+
+def dump(server: Postgres, db: str) -> str:
+    """The schema as pg_dump writes it."""
+    text = subprocess.run(
+        [server.bin / "pg_dump", "--schema-only", server.uri(db)],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    # Newer releases write a random key into each dump.
+    return re.sub(r"^\\(un)?restrict .*$", "", text, flags=re.MULTILINE)
+
+
+def printed(*arguments: str, table: str = "outbox") -> str:
+    """What `schema print` says."""
+    result = command("schema", "print", *arguments, settings={"source.table": table})
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 def blocks() -> list[str]:

@@ -121,11 +121,6 @@ class SlotScene(WalScene):
         )
         return str(self.lease().confirmed)
 
-    def forget_slot(self) -> None:
-        """Begin anew, in the words of the relay's errors."""
-        wait_for(self._drop_slot, "the slot to be free", 30)
-        self.sql("UPDATE outbox_lease SET slot = NULL")
-
     def expire_lease(self) -> None:
         """As if a killed owner's time had passed."""
         self.sql("UPDATE outbox_lease SET renewed_at = renewed_at - interval '1 hour'")

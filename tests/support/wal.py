@@ -148,6 +148,11 @@ class WalScene(Scene):
         if self._named:
             wait_for(self._drop_slot, "the slot to be free", 30)
 
+    def forget_slot(self) -> None:
+        """Begin anew, in the words of the relay's errors."""
+        wait_for(self._drop_slot, "the slot to be free", 30)
+        self.sql("UPDATE outbox_lease SET slot = NULL")
+
     def _drop_slot(self) -> bool:
         with contextlib.suppress(psycopg2.errors.ObjectInUse):
             self.sql(
