@@ -46,7 +46,6 @@ POSTGRES = {
     "shared_buffers": "512MB",
     "max_wal_size": "8GB",
     "checkpoint_timeout": "30min",
-    "autovacuum_naptime": "1min",
     "log_min_messages": "warning",
 }
 

@@ -38,7 +38,6 @@ _SETTINGS = {
     "shared_buffers": "64MB",
     "log_line_prefix": "%m [%p] %q%u@%d/%a ",
     "log_min_messages": "info",
-    "autovacuum_naptime": "5s",
 }
 _NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
 
