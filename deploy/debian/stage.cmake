@@ -20,7 +20,8 @@ file(REMOVE_RECURSE ${root}/usr/lib)
 file(REMOVE ${doc}/LICENSE)
 file(COPY ${debian}/copyright ${debian}/README.Debian ${debian}/changelog DESTINATION ${doc} ${plain})
 file(COPY ${CPACK_OUTBOX_SOURCE}/deploy/systemd/credentials.conf DESTINATION ${doc}/examples ${plain})
-file(INSTALL ${debian}/lintian-overrides DESTINATION ${root}/usr/share/lintian/overrides
-  RENAME outbox-relay ${plain})
+file(COPY ${debian}/lintian-overrides DESTINATION ${root}/usr/share/lintian/overrides ${plain})
+file(RENAME ${root}/usr/share/lintian/overrides/lintian-overrides
+  ${root}/usr/share/lintian/overrides/outbox-relay)
 compress(${doc}/changelog)
 compress(${root}/usr/share/man/man1/outbox-relay.1)
