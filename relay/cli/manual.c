@@ -256,11 +256,10 @@ static const struct {
 };
 
 static const char service_text[] =
-    "The service runs as a user of its own that exists only while it runs (DynamicUser), and is "
-    "neither\nenabled nor started by its installation. Where it reaches PostgreSQL by peer "
-    "authentication its role\nis called outbox-relay, and the host needs libnss-systemd. A URI "
-    "with "
-    "a password goes into a file\nthat root alone reads:\n";
+    "The service is neither enabled nor started by its installation. It and its instances run as\n"
+    "the user outbox-relay, which exists only while they do (DynamicUser): the role of peer\n"
+    "authentication, for which the host needs libnss-systemd. A URI with a password goes into a\n"
+    "file that root alone reads:\n";
 
 static const char service_steps[] =
     "install -m 600 /dev/stdin /etc/outbox-relay/credentials/postgres-uri\n"
@@ -271,16 +270,16 @@ static const char service_steps[] =
     "systemctl status outbox-relay\n";
 
 static const char service_rest[] =
-    "The start is over when the relay publishes, stands by for another one, or waits for a server "
-    "that is\naway. A wrong setting, a missing right or a table that does not fit fail it, and it "
-    "is "
+    "The start is over when the relay publishes, stands by for another one, or waits for a server\n"
+    "that is away. A wrong setting, a missing right or a table that does not fit fail it, and it "
+    "is\n"
     "not tried again.\n";
 
 static const char notes_text[] =
-    "Kafka 4.0 and later refuse the SCRAM login of a librdkafka before 2.6.1, such as Debian 12's "
-    "2.0.2,\nwith the right password too; outbox-relay version shows which one is there. Mutual "
-    "TLS "
-    "and SASL\nPLAIN work with either.\n";
+    "Kafka 4.0 and later refuse the SCRAM login of a librdkafka before 2.6.1, such as Debian 12's\n"
+    "2.0.2, with the right password too; outbox-relay version shows which one is there. Mutual "
+    "TLS\n"
+    "works with either.\n";
 
 static void tail(struct buf *b)
 {
