@@ -16,6 +16,8 @@ static const int64_t tick_ms = 1000;
 static const int lookup_timeout_ms = 5000;
 /* How long a dead producer's last reports are waited for. */
 static const int rebuild_timeout_ms = 5000;
+/* What the end may take once nothing is drained any more, as the service manager is told. */
+static const int64_t close_timeout_ms = 15000;
 
 /* ---- carrying out ---- */
 
@@ -150,6 +152,7 @@ void relay_pump(struct relay *r, int64_t now)
         return;
     uv_update_time(&r->loop);
     arm_pump(r, now);
+    relay_tell_ready(r);
 }
 
 /* ---- ending ---- */
@@ -186,6 +189,7 @@ static void close_rest(void *arg)
     listener_close(r->listener, part_closed, r);
     close_handle(r, (uv_handle_t *)&r->pump_timer);
     close_handle(r, (uv_handle_t *)&r->tick_timer);
+    close_handle(r, (uv_handle_t *)&r->watchdog_timer);
     for (size_t i = 0; i < sizeof r->signals / sizeof *r->signals; i++)
         close_handle(r, (uv_handle_t *)&r->signals[i]);
 }
@@ -207,7 +211,7 @@ static void close_relay(struct relay *r)
     if (r->closing)
         return;
     r->closing = true;
-    notify_stopping();
+    notify_stopping(close_timeout_ms);
     r->open++;
     http_close(r->http, part_closed, r);
     r->http = NULL;
@@ -237,7 +241,7 @@ static void on_stop_signal(uv_signal_t *handle, int signum)
     log_info(r->log, "relay",
              "told to stop: finishing what is in flight, for at most %" PRId64 " ms",
              r->config->shutdown_timeout_ms);
-    notify_stopping();
+    notify_stopping(r->config->shutdown_timeout_ms + close_timeout_ms);
     pipeline_stop(r->pipeline, now, now + r->config->shutdown_timeout_ms);
     relay_pump(r, now);
 }
@@ -268,8 +272,15 @@ static void on_tick(uv_timer_t *timer)
         return;
     relay_postgres_tick(r, now);
     relay_find_stall(r, now);
-    notify_watchdog();
+    relay_tell_status(r);
     relay_pump(r, now);
+}
+
+/* Of its own, until all is closed: a drain is watched too. */
+static void on_watchdog_timer(uv_timer_t *timer)
+{
+    (void)timer;
+    notify_watchdog();
 }
 
 /* ---- beginning ---- */
@@ -296,12 +307,17 @@ static int name_instance(struct relay *r, struct err *err)
 static void open_handles(struct relay *r)
 {
     static const int signums[] = {SIGTERM, SIGINT, SIGHUP};
+    int64_t watchdog_ms = notify_watchdog_interval_ms();
 
     uv_timer_init(&r->loop, &r->pump_timer);
     uv_timer_init(&r->loop, &r->tick_timer);
     r->pump_timer.data = r;
     r->tick_timer.data = r;
+    r->watchdog_timer.data = r;
+    uv_timer_init(&r->loop, &r->watchdog_timer);
     uv_timer_start(&r->tick_timer, on_tick, (uint64_t)tick_ms, (uint64_t)tick_ms);
+    if (watchdog_ms > 0)
+        uv_timer_start(&r->watchdog_timer, on_watchdog_timer, 0, (uint64_t)watchdog_ms);
     for (size_t i = 0; i < sizeof signums / sizeof *signums; i++) {
         uv_signal_init(&r->loop, &r->signals[i]);
         r->signals[i].data = r;
@@ -381,7 +397,6 @@ int relay_run(const struct config *config, struct log *log, relay_reload_fn relo
     if (opened) {
         log_info(log, "relay", "outbox-relay %s, librdkafka %s, libpq %s, libuv %s", OUTBOX_VERSION,
                  sink_library_version(), pg_library_version(), version_libuv());
-        notify_ready();
     } else { /* a wrong setting: this one line is all there is to say */
         log_error(log, "relay", "%s", err.message);
         relay_fail(r, err_exit_code(err.class));

@@ -126,6 +126,7 @@ struct relay {
     struct http *http;
     uv_timer_t pump_timer;
     uv_timer_t tick_timer;
+    uv_timer_t watchdog_timer;
     uv_signal_t signals[3];
 
     bool source_up, control_up, listener_up;
@@ -159,6 +160,8 @@ struct relay {
     uint64_t culprit_behind; /* of a named slot's stream: where its transaction is passed over */
     struct err culprit_why;
     char stall[600]; /* empty: it flows */
+    bool told_ready; /* systemd, that the start is over */
+    char told_status[700];
 
     bool stopping;
     bool closing;
@@ -248,5 +251,9 @@ void relay_free_topic_causes(struct relay *r);
 extern const struct http_routes relay_routes;
 /* Sets r->stall to what holds events up, or to nothing, and logs a change. */
 void relay_find_stall(struct relay *r, int64_t now);
+/* To systemd: once, when it publishes, stands by, or waits for what is away; and how it is, where
+ * that has changed. */
+void relay_tell_ready(struct relay *r);
+void relay_tell_status(struct relay *r);
 
 #endif

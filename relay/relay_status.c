@@ -83,7 +83,58 @@ void relay_find_stall(struct relay *r, int64_t now)
     else
         log_info(r->log, "relay", "flowing again");
     (void)snprintf(r->stall, sizeof r->stall, "%s", stall);
-    notify_status(stall[0] != '\0' ? stall : "publishing");
+}
+
+/* ---- systemd ---- */
+
+/* It publishes, or stands by for one that does. */
+static bool is_ready(const struct relay *r)
+{
+    struct pipeline_view v;
+    struct owner_view o;
+
+    if (pipeline_stopping(r->pipeline) != STOP_NONE)
+        return false;
+    pipeline_view(r->pipeline, &v);
+    owner_view(r->owner, &o);
+    return v.owned ? v.source_up && r->control_up && v.kafka_up && v.sink_ready
+                   : o.seen && v.source_up && r->control_up;
+}
+
+/* A server that is away is waited for as long as it takes, so that a boot does not hang on it. What
+ * a database that answers shows to be wrong (a right, the table) has ended the start before. */
+void relay_tell_ready(struct relay *r)
+{
+    if (r->told_ready || !(is_ready(r) || r->stall[0] != '\0'))
+        return;
+    r->told_ready = true;
+    relay_tell_status(r);
+    notify_ready();
+}
+
+void relay_tell_status(struct relay *r)
+{
+    struct pipeline_view v;
+    struct owner_view o;
+    char status[sizeof r->told_status];
+
+    pipeline_view(r->pipeline, &v);
+    owner_view(r->owner, &o);
+    if (r->stopping)
+        (void)snprintf(status, sizeof status, "draining: %u events in flight", v.inflight_events);
+    else if (r->stall[0] != '\0')
+        (void)snprintf(status, sizeof status, "stalled: %s", r->stall);
+    else if (v.owned)
+        (void)snprintf(status, sizeof status, "publishing %s",
+                       r->known ? r->facts.table : r->config->source_table);
+    else if (o.seen && r->control_up)
+        (void)snprintf(status, sizeof status, "standing by: %s owns the outbox", o.name);
+    else
+        (void)snprintf(status, sizeof status, "starting");
+    if (strcmp(status, r->told_status) == 0)
+        return;
+    (void)snprintf(r->told_status, sizeof r->told_status, "%s", status);
+    notify_status(status);
 }
 
 /* ---- metrics ---- */
@@ -344,19 +395,13 @@ static int serve_livez(void *arg, struct buf *b)
     return 200;
 }
 
-/* Ready: it publishes, or stands by for one that does. */
 static int serve_readyz(void *arg, bool verbose, struct buf *b)
 {
     struct relay *r = arg;
     struct pipeline_view v;
-    struct owner_view o;
-    bool ready;
+    bool ready = is_ready(r);
 
     pipeline_view(r->pipeline, &v);
-    owner_view(r->owner, &o);
-    ready = v.owned ? v.source_up && r->control_up && v.kafka_up && v.sink_ready
-                    : o.seen && v.source_up && r->control_up;
-    ready = ready && pipeline_stopping(r->pipeline) == STOP_NONE;
     if (verbose)
         buf_printf(b, "%spostgres %s\n%skafka %s\n%s%s\n", v.source_up && r->control_up ? "+" : "-",
                    v.source_up && r->control_up ? "ok" : "away", v.kafka_up ? "+" : "-",

@@ -1,6 +1,6 @@
 /* Takes the command and its switches out of the command line; what is left are settings, which
  * config_load reads. */
-#include "cli/cli.h"
+#include "cli/commands.h"
 
 #include "base/buf.h"
 #include "ops/escape.h"
@@ -16,62 +16,41 @@ struct words {
     size_t n;
     bool help;
     bool version;
-    bool all;                      /* --all of dead */
     const char *own[COMMAND_HELP]; /* by command: the first flag that it alone has */
     const char *without;           /* one of them that wants a value and has none */
     char **rest;                   /* argv[0] and the settings; the strings are argv's */
     int nrest;
 };
 
-static void note_flag(struct words *w, enum command whose, const char *flag)
+static void note_flag(struct words *w, const struct command_flag *f)
 {
-    if (w->own[whose] == NULL)
-        w->own[whose] = flag;
+    for (unsigned i = 0; i < COMMAND_HELP; i++)
+        if (f->commands == COMMAND_BIT(i) && w->own[i] == NULL)
+            w->own[i] = f->name;
 }
 
-/* A flag that one command alone has; true if it was one. *at moves on to its value. */
+/* A flag of the table; true if it was one. *at moves on to its value. */
 static bool take_flag(struct words *w, struct cli *ret, int argc, char *const *argv, int *at)
 {
-    struct dead_request *d = &ret->dead;
-    const struct {
-        const char *flag;
-        const char **value;
-        enum command whose;
-    } values[] = {{"--id", &d->filter.id, COMMAND_DEAD},
-                  {"--key", &d->filter.key, COMMAND_DEAD},
-                  {"--topic", &d->filter.topic, COMMAND_DEAD},
-                  {"--error", &d->filter.error, COMMAND_DEAD},
-                  {"--reason", &d->reason, COMMAND_DEAD},
-                  {"--format", &ret->schema.format, COMMAND_SCHEMA},
-                  {"--from", &ret->schema.from, COMMAND_SCHEMA},
-                  {"--to", &ret->schema.to, COMMAND_SCHEMA},
-                  {"--directory", &ret->schema.directory, COMMAND_SCHEMA},
-                  {"--slot", &ret->slot, COMMAND_ADOPT}};
-    const struct {
-        const char *flag;
-        bool *set;
-    } switches[] = {{"--all", &w->all}, {"--dry-run", &d->dry_run}, {"--payload", &d->payload}};
     const char *arg = argv[*at];
 
-    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
-        size_t len = strlen(values[i].flag);
+    for (size_t i = 0; i < COMMAND_FLAGS; i++) {
+        const struct command_flag *f = &command_flags[i];
+        void *field = (char *)ret + f->offset;
+        size_t len = strlen(f->name);
 
-        if (strncmp(arg, values[i].flag, len) != 0 || (arg[len] != '\0' && arg[len] != '='))
+        if (strncmp(arg, f->name, len) != 0 ||
+            (arg[len] != '\0' && (arg[len] != '=' || f->value == NULL)))
             continue;
-        note_flag(w, values[i].whose, values[i].flag);
-        if (arg[len] == '=')
-            *values[i].value = arg + len + 1;
+        note_flag(w, f);
+        if (f->value == NULL)
+            *(bool *)field = true;
+        else if (arg[len] == '=')
+            *(const char **)field = arg + len + 1;
         else if (*at + 1 < argc)
-            *values[i].value = argv[++*at];
+            *(const char **)field = argv[++*at];
         else
-            w->without = values[i].flag;
-        return true;
-    }
-    for (size_t i = 0; i < sizeof switches / sizeof *switches; i++) {
-        if (strcmp(arg, switches[i].flag) != 0)
-            continue;
-        note_flag(w, COMMAND_DEAD, switches[i].flag);
-        *switches[i].set = true;
+            w->without = f->name;
         return true;
     }
     return false;
@@ -88,10 +67,6 @@ static void sort_arguments(struct words *w, int argc, char *const *argv, struct 
             w->help = true;
         } else if (strcmp(arg, "--version") == 0) {
             w->version = true;
-        } else if (strcmp(arg, "--json") == 0) {
-            ret->json = true;
-        } else if (strcmp(arg, "--fix") == 0) {
-            ret->fix = true;
         } else if (take_flag(w, ret, argc, argv, &i)) {
             continue;
         } else if (strncmp(arg, "--", 2) == 0 && arg[2] != '\0') {
@@ -126,14 +101,12 @@ static int refuse_word(const char *word, const char *why, const char *near, stru
 static int find_command(const struct words *w, size_t at, enum command *ret, size_t *ret_used,
                         struct err *err)
 {
-    static const char *const names[] = {"run",  "check",  "status", "doctor",  "config",
-                                        "dead", "schema", "adopt",  "version", "help"};
-    static const enum command commands[] = {
-        COMMAND_RUN,  COMMAND_CHECK,  COMMAND_STATUS, COMMAND_DOCTOR,  COMMAND_CONFIG_PRINT,
-        COMMAND_DEAD, COMMAND_SCHEMA, COMMAND_ADOPT,  COMMAND_VERSION, COMMAND_HELP};
-    const size_t n = sizeof names / sizeof names[0];
+    const char *names[COMMAND_HELP + 1];
+    const size_t n = sizeof names / sizeof *names;
     size_t i = 0;
 
+    for (size_t k = 0; k < n; k++)
+        names[k] = command_table[k].name;
     *ret = COMMAND_RUN;
     *ret_used = 0;
     if (at >= w->n)
@@ -142,11 +115,11 @@ static int find_command(const struct words *w, size_t at, enum command *ret, siz
         i++;
     if (i == n)
         return refuse_word(w->word[at], "is no command", suggest(w->word[at], names, n), err);
-    *ret = commands[i];
+    *ret = (enum command)i;
     *ret_used = 1;
     if (*ret != COMMAND_CONFIG_PRINT)
         return 0;
-    if (at + 1 < w->n && strcmp(w->word[at + 1], "print") == 0)
+    if (at + 1 < w->n && strcmp(w->word[at + 1], command_table[*ret].verbs[0]) == 0)
         *ret_used = 2;
     else if (at + 1 < w->n)
         return refuse_word(w->word[at + 1], "is no command of config", "config print", err);
@@ -167,23 +140,38 @@ static bool is_uuid(const char *text)
     return text[36] == '\0';
 }
 
+/* The verb of the command's second word: its place in verbs. *ret_used: how many words. */
+static int find_verb(const struct words *w, enum command command, const char *missing, size_t *ret,
+                     size_t *ret_used, struct err *err)
+{
+    const struct command_entry *e = &command_table[command];
+    char why[64];
+    size_t n = 0;
+
+    if (w->n < 2)
+        return err_set(err, ERR_USAGE, "%s: a command is missing: %s", e->name, missing);
+    *ret_used = 2;
+    for (; e->verbs[n] != NULL; n++) {
+        if (strcmp(e->verbs[n], w->word[1]) == 0) {
+            *ret = n;
+            return 0;
+        }
+    }
+    (void)snprintf(why, sizeof why, "is no command of %s", e->name);
+    return refuse_word(w->word[1], why, suggest(w->word[1], e->verbs, n), err);
+}
+
 /* dead VERB [ID]; *ret_used: how many words. */
 static int choose_dead(struct cli *c, const struct words *w, size_t *ret_used, struct err *err)
 {
-    static const char *const verbs[] = {"list", "show", "retry", "discard"};
-    const size_t n = sizeof verbs / sizeof *verbs;
-    size_t verb = 0;
-    bool any = w->all || c->dead.filter.key != NULL || c->dead.filter.topic != NULL ||
+    size_t verb;
+    bool any = c->all || c->dead.filter.key != NULL || c->dead.filter.topic != NULL ||
                c->dead.filter.error != NULL;
+    int rc = find_verb(w, COMMAND_DEAD, "list, show, retry or discard", &verb, ret_used, err);
 
-    if (w->n < 2)
-        return err_set(err, ERR_USAGE, "dead: a command is missing: list, show, retry or discard");
-    while (verb < n && strcmp(verbs[verb], w->word[1]) != 0)
-        verb++;
-    if (verb == n)
-        return refuse_word(w->word[1], "is no command of dead", suggest(w->word[1], verbs, n), err);
+    if (rc != 0)
+        return rc;
     c->dead.verb = (enum dead_verb)verb;
-    *ret_used = 2;
     if (w->n > 2 && c->dead.filter.id == NULL) {
         c->dead.filter.id = w->word[2];
         *ret_used = 3;
@@ -204,25 +192,18 @@ static int choose_dead(struct cli *c, const struct words *w, size_t *ret_used, s
 
 static int choose_schema(struct cli *c, const struct words *w, size_t *ret_used, struct err *err)
 {
-    static const char *const verbs[] = {"print", "check"};
     size_t verb = 0;
+    int rc = find_verb(w, COMMAND_SCHEMA, "print or check", &verb, ret_used, err);
 
-    if (w->n < 2)
-        return err_set(err, ERR_USAGE, "schema: a command is missing: print or check");
-    while (verb < 2 && strcmp(verbs[verb], w->word[1]) != 0)
-        verb++;
-    if (verb == 2)
-        return refuse_word(w->word[1], "is no command of schema", suggest(w->word[1], verbs, 2),
-                           err);
     c->schema.check = verb == 1;
-    *ret_used = 2;
-    return 0;
+    return rc;
 }
 
 /* Flags that are another command's, or have no value. */
 static int check_flags(const struct cli *c, const struct words *w, struct err *err)
 {
-    static const char *const names[COMMAND_HELP] = {[COMMAND_DEAD] = "dead",
+    static const char *const names[COMMAND_HELP] = {[COMMAND_CHECK] = "check",
+                                                    [COMMAND_DEAD] = "dead",
                                                     [COMMAND_SCHEMA] = "schema print",
                                                     [COMMAND_ADOPT] =
                                                         "adopt; for run it is --source-slot"};
@@ -268,8 +249,6 @@ static int choose(struct cli *c, const struct words *w, struct err *err)
     } else if (w->version && c->command != COMMAND_VERSION && c->command != COMMAND_HELP) {
         return err_set(err, ERR_USAGE, "flag --version: goes with no command");
     }
-    if (c->fix && c->command != COMMAND_CHECK && c->command != COMMAND_HELP)
-        return err_set(err, ERR_USAGE, "flag --fix: goes with check");
     if (c->json && c->command == COMMAND_RUN)
         return err_set(
             err, ERR_USAGE,

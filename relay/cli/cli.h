@@ -36,6 +36,7 @@ struct cli {
         help_for; /* COMMAND_HELP: the command asked about, COMMAND_HELP itself for the whole */
     bool json;    /* --json of status, doctor, check, config print, dead, adopt, version */
     bool fix;     /* --fix of check */
+    bool all;     /* --all of dead */
     struct dead_request dead; /* of dead, but for uri and table; strings are argv's */
     struct schema_request schema;
     const char *slot;      /* --slot of adopt, argv's; NULL: none */

@@ -4,6 +4,7 @@
 
 #ifdef HAVE_SYSTEMD
 
+#include <inttypes.h>
 #include <systemd/sd-daemon.h>
 
 void notify_ready(void)
@@ -11,9 +12,9 @@ void notify_ready(void)
     (void)sd_notify(0, "READY=1");
 }
 
-void notify_stopping(void)
+void notify_stopping(int64_t within_ms)
 {
-    (void)sd_notify(0, "STOPPING=1");
+    (void)sd_notifyf(0, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%" PRId64, within_ms * 1000);
 }
 
 void notify_status(const char *text)
@@ -50,8 +51,9 @@ void notify_ready(void)
 {
 }
 
-void notify_stopping(void)
+void notify_stopping(int64_t within_ms)
 {
+    (void)within_ms;
 }
 
 void notify_status(const char *text)

@@ -43,9 +43,9 @@ static void test_messages(void **state)
         notify_watchdog();
         assert_true(next_message(fd, text));
         assert_string_equal(text, "WATCHDOG=1");
-        notify_stopping();
+        notify_stopping(25000);
         assert_true(next_message(fd, text));
-        assert_string_equal(text, "STOPPING=1");
+        assert_string_equal(text, "STOPPING=1\nEXTEND_TIMEOUT_USEC=25000000");
         setenv("WATCHDOG_USEC", "3000000", 1);
         assert_int_equal(notify_watchdog_interval_ms(), 1500);
     }
