@@ -151,6 +151,15 @@ static void gauge(struct buf *b, const char *name, const char *help, double valu
     metrics_sample_double(b, name, NULL, value);
 }
 
+/* What the database says of itself. Before it has said so there is no sample: 0 would be good news.
+ */
+static void gauge_if(struct buf *b, const char *name, const char *help, bool known, double value)
+{
+    metrics_family(b, name, METRIC_GAUGE, help);
+    if (known)
+        metrics_sample_double(b, name, NULL, value);
+}
+
 static void published(struct relay *r, struct buf *b)
 {
     static const char name[] = "outbox_relay_published_events_total";
@@ -226,11 +235,14 @@ static int serve_metrics(void *arg, struct buf *b)
     pipeline_view(r->pipeline, &v);
     owner_view(r->owner, &o);
     gauge(b, "outbox_relay_owner", "1 while this relay owns the outbox, 0 on standby.", v.owned);
-    gauge(b, "outbox_relay_lease_epoch", "The lease's epoch, as last seen.", (double)o.epoch);
-    gauge(b, "outbox_relay_backlog_events", "Unpublished rows in the table.",
-          (double)r->gauges.backlog);
-    gauge(b, "outbox_relay_oldest_unpublished_age_seconds", "Age of the oldest unpublished row.",
-          r->gauges.oldest_seconds);
+    gauge(b, "outbox_relay_ready", "1 while it publishes or stands by; what /readyz answers.",
+          is_ready(r));
+    gauge_if(b, "outbox_relay_lease_epoch", "The lease's epoch, as last seen.", o.epoch > 0,
+             (double)o.epoch);
+    gauge_if(b, "outbox_relay_backlog_events", "Unpublished rows in the table.", r->gauged,
+             (double)r->gauges.backlog);
+    gauge_if(b, "outbox_relay_oldest_unpublished_age_seconds", "Age of the oldest unpublished row.",
+             r->gauged, r->gauges.oldest_seconds);
     gauge(b, "outbox_relay_inflight_events", "Rows read and not yet acknowledged.",
           v.inflight_events);
     gauge(b, "outbox_relay_inflight_bytes", "Bytes handed to the producer and not yet confirmed.",
@@ -241,8 +253,8 @@ static int serve_metrics(void *arg, struct buf *b)
     gauge(b, "outbox_relay_topics_away", "Topics that are unknown or refuse; their rows wait.",
           v.topics_away);
     gauge(b, "outbox_relay_parked_events", "Events that hold up their topic and key.", v.parked);
-    gauge(b, "outbox_relay_dead_events", "Events that were taken out of the outbox.",
-          (double)r->gauges.dead);
+    gauge_if(b, "outbox_relay_dead_events", "Events that were taken out of the outbox.", r->gauged,
+             (double)r->gauges.dead);
     gauge(b, "outbox_relay_stalled", "1 while something holds events up; see /statusz.",
           r->stall[0] != '\0');
     gauge(b, "outbox_relay_slot_retained_wal_bytes",
