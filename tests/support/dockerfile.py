@@ -26,11 +26,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from support.dockerignore import context_files
-from support.rootfs import PROXIES, Rootfs, base, cache, one_at_a_time
+from support.rootfs import PROXIES, Rootfs, base, cache, forget_old, one_at_a_time
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 RELEASES = {"12": "bookworm", "13": "trixie"}
-KEPT_LAYERS = 2
 _VARIABLE = re.compile(r"\\(.)|\$(\w+)|\$\{(\w+)(?::-([^}]*))?\}")
 
 
@@ -79,6 +78,7 @@ class Stage:
     args: dict[str, str] = field(default_factory=dict)
     workdir: str = "/"
     config: dict[str, Any] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)  # by each RUN that was not kept from before
 
 
 class Build:
@@ -118,6 +118,7 @@ class Build:
         return {"Env": env, "WorkingDir": self.last.workdir, **self.last.config}
 
     def close(self) -> None:
+        """Removes the folders of all stages."""
         for stage in self.stages.values():
             if stage.debian is not None:
                 stage.debian.close()
@@ -289,6 +290,7 @@ def _run(stage: Stage, text: str) -> None:
         check=False,
         timeout=900,
     )
+    stage.said.append(done.stdout)
     if done.returncode != 0:
         raise DockerfileError(f"ended with {done.returncode}:\n{done.stdout[-6000:]}")
 
@@ -378,6 +380,4 @@ def _keep(folder: pathlib.Path, layer: pathlib.Path) -> None:
     if done.returncode != 0:
         raise DockerfileError(f"the layer could not be kept: {done.stderr[-1000:]}")
     part.rename(layer)
-    old = sorted(layer.parent.glob("layer-*.tar"), key=lambda path: path.stat().st_mtime)
-    for path in old[:-KEPT_LAYERS]:
-        path.unlink()
+    forget_old("layer-*.tar")

@@ -66,5 +66,8 @@ def _may_hold(
 ) -> bool:
     if not _ignored(folder, patterns):
         return True
-    taken_back = [words for back, words, _ in patterns if back]
-    return any(words.startswith(("**", f"{folder}/")) for words in taken_back)
+    for back, words, _ in patterns:
+        plain = pathlib.PurePath(re.split(r"[^/]*[*?\[\\]", words)[0]).parts
+        if back and all(one == other for one, other in zip(plain, folder.parts)):
+            return True
+    return False

@@ -100,6 +100,16 @@ def cache() -> pathlib.Path:
     return pathlib.Path(home) / "outbox-relay"
 
 
+def forget_old(pattern: str, keep: int = 2) -> None:
+    """Removes from the cache what fits, but for those that were made or touched last."""
+    found = sorted(cache().glob(pattern), key=lambda path: path.stat().st_mtime)
+    for path in found[:-keep]:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
+
+
 def base(release: str = RELEASE) -> pathlib.Path:
     """The packed base system, made once into the user's cache: half a minute."""
     packed = cache() / f"debian-{release}.tar"
