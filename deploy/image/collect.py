@@ -3,10 +3,10 @@
 
     collect.py PROGRAM FOLDER
 
-Into FOLDER go the program, the libraries that it loads, now or later, the authorities that TLS trusts,
-the few files of /etc that the C library reads, and for each Debian package that any of this is from its
-licence, its entry for scanners (as distroless images have it) and its line in the bill of materials.
-The folder's times are all SOURCE_DATE_EPOCH: the same packages and program give the same files.
+Into FOLDER go the program, the libraries that it loads, now or later, the authorities that TLS
+trusts, the few files of /etc that the C library reads, and for each Debian package that any of this
+is from its licence, its entry for scanners (as distroless images have it) and its line in the bill
+of materials. All times are SOURCE_DATE_EPOCH: the same packages and program give the same files.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ OPENSSL_AUTHORITIES = "usr/lib/ssl/cert.pem"
 
 
 class Root:
-    """The folder that becomes the image's root, and which paths in it are copies of this system's."""
+    """The folder that becomes the image's root, and which paths in it are this system's."""
 
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder = folder

@@ -24,7 +24,10 @@ class Package:
         self.dpkg_name = dpkg_name
         form = "".join(f"${{{field}}}\n" for field in FIELDS)
         said = subprocess.run(
-            ["dpkg-query", "-W", "-f", form, dpkg_name], check=True, stdout=subprocess.PIPE, text=True
+            ["dpkg-query", "-W", "-f", form, dpkg_name],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
         ).stdout
         self.fields = dict(zip(FIELDS, said.splitlines(), strict=True))
         self.name = self.fields["Package"]
@@ -63,8 +66,8 @@ class Package:
 def bill_of_materials(
     version: str, packages: Iterable[Package], needed: set[str], epoch: int
 ) -> dict[str, Any]:
-    """version: the program's. needed: the packages, as dpkg names them, whose libraries it is linked
-    with. epoch: the time that the bill bears."""
+    """version: the program's. needed: the packages, as dpkg names them, that it is linked with.
+    epoch: the time that the bill bears, in seconds since 1970."""
     packages = sorted(packages, key=lambda package: package.name)
     reference = {package.name: package.purl for package in packages}
     own = f"pkg:generic/outbox-relay@{version}"

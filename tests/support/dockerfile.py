@@ -70,7 +70,7 @@ def parse(text: str) -> list[Instruction]:
 
 @dataclass
 class Stage:
-    """One of them while it is built. config is as in the image-spec of OCI; Healthcheck as Docker's."""
+    """One of them while it is built. config is as in OCI's image-spec, Healthcheck as Docker's."""
 
     folder: pathlib.Path
     debian: Rootfs | None = None

@@ -1,4 +1,4 @@
-"""Which files of a build context an engine sends: https://docs.docker.com/build/concepts/context/"""
+"""Which files of a build context an engine takes: docs.docker.com/build/concepts/context"""
 
 from __future__ import annotations
 

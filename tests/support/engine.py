@@ -4,9 +4,9 @@
     container.run("version")                # as of `docker run --rm IMAGE version`
     Relay(settings, log, program=container.program())
 
-The program is process 1 of its own pid namespace, as the image's user, in the image's root, which is
-read-only, with no capability and no way to one; the network is this machine's. Root only. As a script
-it becomes such a container: engine.py ROOT UID GID PROGRAM [ARGUMENT...].
+The program is process 1 of its own pid namespace, as the image's user, in the image's root, which
+is read-only, with no capability and no way to one; the network is this machine's. Root only. As a
+script it becomes such a container: engine.py [--env=NAME=VALUE...] ROOT UID GID PROGRAM [WORD...].
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Container:
         return ["/usr/bin/python3", here, *env, str(self.root), uid, gid]
 
 
-# -- the script --------------------------------------------------------------------------------------
+# -- the script ----------------------------------------------------------------------------------
 
 
 def _libc(name: str, *arguments: int) -> None:

@@ -1,6 +1,6 @@
-"""The image of deploy/Dockerfile, built by support.dockerfile: once, until what it is built of changes.
+"""The image of deploy/Dockerfile, built by support.dockerfile once, until its sources change.
 
-It is kept in the user's cache, as an engine keeps an image of which every layer is known. Root only.
+It is kept in the user's cache, as an engine keeps an image whose layers are all known. Root only.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def built() -> Image:
 def _digest() -> str:
     """Of all that is built of, and by."""
     digest = hashlib.sha256(str(base("trixie").stat().st_mtime_ns).encode())
-    builders = [SUPPORT / f"{name}.py" for name in ("dockerfile", "dockerignore", "image", "rootfs")]
+    parts = ("dockerfile", "dockerignore", "image", "rootfs")
+    builders = [SUPPORT / f"{name}.py" for name in parts]
     context = [REPOSITORY / path for path in context_files(REPOSITORY, DOCKERFILE)]
     for path in [DOCKERFILE, *builders, *context]:
         digest.update(f"{path.relative_to(REPOSITORY)} {path.stat().st_mode:o}\n".encode())
