@@ -58,7 +58,9 @@ def orders(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 
 @pytest.mark.parametrize(
-    "given", [{}, EVERYTHING, PARTICULAR, {"mode": "sidecar"}], ids=["none", "everything", "particular", "sidecar"]
+    "given",
+    [{}, EVERYTHING, PARTICULAR, {"mode": "sidecar"}],
+    ids=["none", "everything", "particular", "sidecar"],
 )
 def test_lint_finds_nothing(given: Mapping[str, Any]) -> None:
     run_tool("helm", "lint", "--strict", "--quiet", CHART, "-f", "-", stdin=json.dumps(given))
@@ -106,7 +108,10 @@ def test_a_cluster_of_its_own_gets_what_it_asks_for() -> None:
     assert refusals(objects) == []
     kinds = {each["kind"]: each for each in objects}
     assert "ServiceAccount" not in kinds
-    assert {each["metadata"]["name"] for each in objects} == {"relay-of-shop", "relay-of-shop-check"}
+    assert {each["metadata"]["name"] for each in objects} == {
+        "relay-of-shop",
+        "relay-of-shop-check",
+    }
     workload = kinds["Deployment"]
     assert workload["spec"]["replicas"] == 3
     pod = workload["spec"]["template"]
@@ -125,7 +130,9 @@ def test_a_cluster_of_its_own_gets_what_it_asks_for() -> None:
     ]
     ports = kinds["NetworkPolicy"]["spec"]["egress"][1]["ports"]
     assert [each["port"] for each in ports] == [6432, 9094]
-    alerts = [rule for group in kinds["PrometheusRule"]["spec"]["groups"] for rule in group["rules"]]
+    alerts = [
+        rule for group in kinds["PrometheusRule"]["spec"]["groups"] for rule in group["rules"]
+    ]
     books = [each["annotations"]["runbook_url"] for each in alerts if "alert" in each]
     assert books and all(each.startswith("https://wiki.example/relay#") for each in books)
 
@@ -160,7 +167,9 @@ def test_the_notes_name_the_secrets_that_are_needed() -> None:
     assert "helm -n here test shop" in plain and "tls" not in plain
     every = notes(EVERYTHING)
     assert "--from-file=sasl-username --from-file=sasl-password\n" in every
-    assert "shop-outbox-relay-tls --from-file=ca.crt --from-file=tls.crt --from-file=tls.key" in every
+    assert (
+        "shop-outbox-relay-tls --from-file=ca.crt --from-file=tls.crt --from-file=tls.key" in every
+    )
     assert "WARNING" in notes({"sasl": {"enabled": True}}) and "WARNING" not in every
 
 
@@ -190,9 +199,7 @@ def test_versions_are_those_of_the_program() -> None:
     for chart in (CHART, CHART.parent / "orders"):
         told = yaml.safe_load((chart / "Chart.yaml").read_text(encoding="utf-8"))
         assert told["version"] == told["appVersion"] == version
-    labels = {
-        each["metadata"]["labels"]["app.kubernetes.io/version"] for each in helm(CHART, {})
-    }
+    labels = {each["metadata"]["labels"]["app.kubernetes.io/version"] for each in helm(CHART, {})}
     assert labels == {version}
 
 
@@ -201,13 +208,16 @@ def test_versions_are_those_of_the_program() -> None:
 
 def run_pod(objects: list[Object], name: str, uri: str, folder: pathlib.Path) -> tuple[int, str]:
     """The one container of a Pod, with its settings and the Secret, to its end."""
-    pod = next(each for each in objects if (each["kind"], each["metadata"]["name"]) == ("Pod", name))
+    pod = next(
+        each for each in objects if (each["kind"], each["metadata"]["name"]) == ("Pod", name)
+    )
     (container,) = containers(pod["spec"])
     (source,) = container["envFrom"]
     settings = next(
         each["data"]
         for each in objects
-        if each["kind"] == "ConfigMap" and each["metadata"]["name"] == source["configMapRef"]["name"]
+        if each["kind"] == "ConfigMap"
+        and each["metadata"]["name"] == source["configMapRef"]["name"]
     )
     (folder / "postgres-uri").write_text(uri)
     moved = {key: value.replace(SECRETS, f"{folder}/") for key, value in settings.items()}

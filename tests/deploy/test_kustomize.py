@@ -1,4 +1,4 @@
-"""Overlays of a user's own over those of deploy/kubernetes, and what PostgreSQL makes of the component tls."""
+"""Overlays of a user's own over those of deploy/kubernetes; and the component tls to PostgreSQL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What users apply: every overlay with every component, and what the charts make of the same values."""
+"""What users apply: every overlay with every component, and what the charts make of the same."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def test_each_rule_of_restricted_is_looked_at(rule: str, rendered: Rendered) -> 
 
 @each_deployment
 def test_what_is_named_is_there(deployment: Deployment, rendered: Rendered) -> None:
-    """ConfigMaps, accounts and volumes; Secrets are the user's, and all are told of in the README."""
+    """ConfigMaps, accounts and volumes; Secrets are the user's, and the README tells of each."""
     for objects in rendered.both(deployment):
         assert not [each for each in objects if each["kind"] == "Secret"]
         for pod in pods(objects):
@@ -171,9 +171,7 @@ def test_what_is_named_is_there(deployment: Deployment, rendered: Rendered) -> N
                 named(objects, "ServiceAccount", spec["serviceAccountName"])
             volumes = {each["name"]: each["secret"]["secretName"] for each in spec["volumes"]}
             assert set(volumes.values()) <= {RELAY, f"{RELAY}-tls", "orders"}
-            mounted = {
-                mount["name"] for each in containers(spec) for mount in each["volumeMounts"]
-            }
+            mounted = {mount["name"] for each in containers(spec) for mount in each["volumeMounts"]}
             assert mounted == volumes.keys()
             for container in containers(spec):
                 ports = {each["name"] for each in container.get("ports", [])}
@@ -275,7 +273,7 @@ def first_line(arguments: list[str], env: dict[str, str]) -> str:
 
 
 def test_the_relay_takes_every_setting(rendered: Rendered, secrets: pathlib.Path) -> None:
-    """Each variable reaches the setting that it names, and librdkafka takes what is handed to it."""
+    """Each variable reaches the setting that it names; librdkafka takes what is handed to it."""
     seen: list[dict[str, str]] = []
     for deployment in DEPLOYMENTS:
         for objects in rendered.both(deployment):
@@ -286,9 +284,7 @@ def test_the_relay_takes_every_setting(rendered: Rendered, secrets: pathlib.Path
                     seen.append(variables)
     assert len(seen) == 6, "one for each set of components, whichever way they came about"
     for variables in seen:
-        moved = {
-            name: value.replace(SECRETS, f"{secrets}/") for name, value in variables.items()
-        }
+        moved = {name: value.replace(SECRETS, f"{secrets}/") for name, value in variables.items()}
         env = environment({}) | moved | {"OUTBOX_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
         shown = subprocess.run(
             [binary(), "config", "print"], env=env, capture_output=True, text=True, check=True

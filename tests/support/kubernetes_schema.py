@@ -1,5 +1,5 @@
-"""Objects, a JSON list on standard input, against the schemas of the versions of Kubernetes that are
-named: a line for each that is refused. A program, since what it needs is among the tools."""
+"""Objects, a JSON list on standard input, against the schemas of the versions of Kubernetes that
+are named: a line for each that is refused. A program, since what it needs is among the tools."""
 
 from __future__ import annotations
 

@@ -27,7 +27,9 @@ def kustomize(folder: pathlib.Path) -> list[Object]:
     return objects_of(run_tool("kubectl", "kustomize", folder))
 
 
-def helm(chart: pathlib.Path, values: Mapping[str, Any], release: str = "outbox-relay") -> list[Object]:
+def helm(
+    chart: pathlib.Path, values: Mapping[str, Any], release: str = "outbox-relay"
+) -> list[Object]:
     """All objects of a chart, its tests' too, as `helm template` renders them; ToolError, as where
     the values are refused."""
     words = ("template", release, chart, "--kube-version", VERSIONS[0], "--values", "-")

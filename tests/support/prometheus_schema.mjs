@@ -1,6 +1,6 @@
-// The Prometheus operator's objects, a JSON list on standard input, against its schemas in the given
-// node_modules: a line for each that is refused. Its validators pass over what they do not know; so a
-// field that they never look at is unknown.
+// The Prometheus operator's objects, a JSON list on standard input, against its schemas in the
+// given node_modules: a line for each that is refused. Its validators pass over what they do not
+// know; so a field that they never look at is unknown.
 import { readFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 

