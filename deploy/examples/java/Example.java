@@ -6,7 +6,7 @@ import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.common.serialization.StringDeserializer;
 
 /** Orders whose events are committed with them, and a consumer that handles each event once. */
-class Example {
+public class Example {
     static final String TABLES = """
             CREATE TABLE IF NOT EXISTS orders (id text PRIMARY KEY, item text NOT NULL, state text NOT NULL);
             CREATE TABLE IF NOT EXISTS handled_by_java (event uuid PRIMARY KEY)""";
