@@ -54,7 +54,7 @@ static const char check_help[] =
     "the slot that source.slot names, and its publication, where they are missing.\n"
     "\n"
     "Example:\n"
-    "  outbox-relay check --config /etc/outbox-relay.json && systemctl start outbox-relay\n";
+    "  outbox-relay check --config /etc/outbox-relay/relay.json && systemctl start outbox-relay\n";
 
 static const char status_help[] =
     "Usage: outbox-relay status [--json] [--setting value ...]\n"
@@ -79,7 +79,7 @@ static const char doctor_help[] =
     "{severity, what, where, remedy}. Exit code 0: nothing holds events back; 75: something does.\n"
     "\n"
     "Example:\n"
-    "  outbox-relay doctor --config /etc/outbox-relay.json\n";
+    "  outbox-relay doctor --config /etc/outbox-relay/relay.json\n";
 
 static const char config_print_help[] =
     "Usage: outbox-relay config print [--json] [--setting value ...]\n"
@@ -89,7 +89,7 @@ static const char config_print_help[] =
     "or the default. Passwords and keys are hidden.\n"
     "\n"
     "Example:\n"
-    "  outbox-relay config print --config /etc/outbox-relay.json\n";
+    "  outbox-relay config print --config /etc/outbox-relay/relay.json\n";
 
 static const char dead_help[] =
     "Usage: outbox-relay dead list    [WHICH] [--json]\n"
@@ -193,8 +193,9 @@ const char command_purpose[] =
 
 const char command_examples[] =
     "  outbox-relay --postgres-uri postgres://relay@db/shop --kafka-bootstrap-servers kafka:9092\n"
-    "  OUTBOX_POSTGRES_URI_FILE=/run/secrets/uri outbox-relay --config /etc/outbox-relay.json\n"
-    "  outbox-relay check --config /etc/outbox-relay.json\n"
+    "  OUTBOX_POSTGRES_URI_FILE=/run/secrets/uri outbox-relay --config "
+    "/etc/outbox-relay/relay.json\n"
+    "  outbox-relay check --config /etc/outbox-relay/relay.json\n"
     "  outbox-relay status --json\n";
 
 const char command_settings_rule[] =

@@ -23,7 +23,8 @@ static unsigned take_character(const unsigned char **at)
     return c;
 }
 
-void manual_text(struct buf *b, const char *text)
+/* What roff would take for its own is escaped; line breaks stay. */
+static void plain(struct buf *b, const char *text)
 {
     static const struct {
         char plain;
@@ -55,7 +56,7 @@ void manual_text(struct buf *b, const char *text)
 static void bold(struct buf *b, const char *text)
 {
     buf_printf(b, "\\fB");
-    manual_text(b, text);
+    plain(b, text);
     buf_printf(b, "\\fR");
 }
 
@@ -79,7 +80,7 @@ static void begin_paragraph(struct buf *b)
 static void paragraph(struct buf *b, const char *text)
 {
     begin_paragraph(b);
-    manual_text(b, text);
+    plain(b, text);
 }
 
 /* Lines that stay as they are, less their common indentation. */
@@ -95,7 +96,7 @@ static void block(struct buf *b, const char *text, size_t indent)
             (void)snprintf(line, sizeof line, "%.*s", (int)(len - indent), text + indent);
         else
             (void)snprintf(line, sizeof line, "%.*s", (int)len, text);
-        manual_text(b, line);
+        plain(b, line);
         buf_printf(b, "\n");
         text += len + (text[len] == '\n');
     }
@@ -155,10 +156,10 @@ static void commands(struct buf *b)
         const struct command_entry *e = &command_table[i];
 
         buf_printf(b, ".SS ");
-        manual_text(b, e->name);
+        plain(b, e->name);
         for (size_t v = 0; e->verbs != NULL && e->verbs[v] != NULL; v++) {
             buf_printf(b, v > 0 ? ", " : " ");
-            manual_text(b, e->verbs[v]);
+            plain(b, e->verbs[v]);
         }
         buf_printf(b, "\n");
         help_parts(b, e->help);
@@ -175,7 +176,7 @@ static void setting(struct buf *b, const struct setting *s)
     buf_printf(b, ".TP\n");
     bold(b, name);
     buf_printf(b, " \\fIVALUE\\fR\n");
-    manual_text(b, s->help);
+    plain(b, s->help);
     buf_printf(b, "\n.br\nKey ");
     bold(b, s->key);
     setting_variable(s->key, name);
@@ -187,10 +188,10 @@ static void setting(struct buf *b, const struct setting *s)
         b->failed = true;
     else {
         buf_printf(b, ".\n.br\nAllowed: ");
-        manual_text(b, text);
+        plain(b, text);
     }
     buf_printf(b, ".\n.br\nDefault: ");
-    manual_text(b, *s->default_text != '\0' ? s->default_text : "empty");
+    plain(b, *s->default_text != '\0' ? s->default_text : "empty");
     buf_printf(b, ".\n");
     buf_free(&allowed);
 }
@@ -198,7 +199,7 @@ static void setting(struct buf *b, const struct setting *s)
 static void settings(struct buf *b)
 {
     section(b, "SETTINGS");
-    manual_text(b, command_settings_rule);
+    plain(b, command_settings_rule);
     buf_printf(b, ".TP\n\\fB\\-\\-config\\fR \\fIFILE\\fR\nThe JSON file of settings; variable "
                   "\\fBOUTBOX_CONFIG\\fR.\n.br\nDefault: none is read.\n");
     for (size_t i = 0; i < SETTINGS; i++)
@@ -220,7 +221,7 @@ static void exits(struct buf *b)
     for (size_t i = 0; i < COMMAND_EXITS; i++) {
         (void)snprintf(code, sizeof code, "%d", command_exits[i].code);
         entry(b, code);
-        manual_text(b, command_exits[i].meaning);
+        plain(b, command_exits[i].meaning);
         buf_printf(b, "\n");
     }
 }
@@ -286,15 +287,15 @@ static void tail(struct buf *b)
     section(b, "FILES");
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         entry(b, files[i].name);
-        manual_text(b, files[i].text);
+        plain(b, files[i].text);
         buf_printf(b, "\n");
     }
     section(b, "SYSTEMD");
-    manual_text(b, service_text);
+    plain(b, service_text);
     block(b, service_steps, 0);
     paragraph(b, service_rest);
     section(b, "NOTES");
-    manual_text(b, notes_text);
+    plain(b, notes_text);
     section(b, "EXAMPLES");
     block(b, command_examples, 2);
     section(b, "SEE ALSO");
@@ -312,17 +313,17 @@ void manual_page(struct buf *b, const char *date)
     buf_printf(b, "\\fBoutbox\\-relay\\fR [\\fICOMMAND\\fR] "
                   "[\\fB\\-\\-\\fIsetting\\fR \\fIvalue\\fR ...]\n");
     section(b, "DESCRIPTION");
-    manual_text(b, command_purpose);
+    plain(b, command_purpose);
     commands(b);
     settings(b);
     section(b, "ENVIRONMENT");
     for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) {
         entry(b, variables[i].name);
-        manual_text(b, variables[i].text);
+        plain(b, variables[i].text);
         buf_printf(b, "\n");
     }
     section(b, "SIGNALS");
-    manual_text(b, command_signals);
+    plain(b, command_signals);
     exits(b);
     tail(b);
 }
