@@ -1,4 +1,4 @@
-"""Expressions, and the kinds of panels, as Grafana 10 and 11 have them in a dashboard's JSON."""
+"""Expressions, and the kinds of panels, as Grafana 10.3 and later has them in a dashboard's JSON."""
 
 from __future__ import annotations
 
