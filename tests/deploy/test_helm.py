@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 import subprocess
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 import yaml
 from support.deployments import orders_chart, values
 from support.kafka import Kafka
-from support.manifests import CHART, Object, containers, helm, pods, refusals
+from support.manifests import CHART, Object, containers, helm, illegal, pods, refusals
 from support.pod_security import violations
 from support.postgres import REPOSITORY, Postgres
 from support.relay import binary, environment
@@ -137,6 +138,13 @@ def test_a_cluster_of_its_own_gets_what_it_asks_for() -> None:
     assert books and all(each.startswith("https://wiki.example/relay#") for each in books)
 
 
+@pytest.mark.parametrize("release", ["7", "a-release-with-the-longest-name-that-helm-lets-it-hav"])
+def test_any_name_of_a_release_gives_legal_names(release: str) -> None:
+    """A number is one too, and has to stay a text."""
+    objects = helm(CHART, {**EVERYTHING, "secret": {"name": "1e3"}}, release=release)
+    assert refusals(objects) == [] and list(illegal(objects)) == []
+
+
 def test_parts_can_be_left_out() -> None:
     without = {part: {"enabled": False} for part in ("networkPolicy", "podDisruptionBudget")}
     kinds = {each["kind"] for each in helm(CHART, without)}
@@ -171,6 +179,17 @@ def test_the_notes_name_the_secrets_that_are_needed() -> None:
         "shop-outbox-relay-tls --from-file=ca.crt --from-file=tls.crt --from-file=tls.key" in every
     )
     assert "WARNING" in notes({"sasl": {"enabled": True}}) and "WARNING" not in every
+
+
+def test_the_readme_shows_what_the_example_services_chart_does() -> None:
+    """Each line of its YAML stands there."""
+    blocks = re.findall(r"```yaml\n(.*?)```", (CHART / "README.md").read_text(), re.S)
+    chart = CHART.parent / "orders"
+    files = [path for path in chart.rglob("*") if path.is_file()]
+    lines = {line.split(" #")[0].strip() for path in files for line in path.open()}
+    shown = [line.split(" #")[0].strip() for block in blocks for line in block.splitlines()]
+    assert len(shown) > 15
+    assert [line for line in shown if not line.startswith("#") and line not in lines] == []
 
 
 def keys(schema: Mapping[str, Any], at: str = "") -> set[str]:

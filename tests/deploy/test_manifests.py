@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from support.deployments import DEPLOYMENTS, Deployment, helmed, kustomized, orders_chart
-from support.manifests import Object, containers, pods, refusals
+from support.manifests import Object, containers, illegal, pods, refusals
 from support.pod_security import violations
 from support.relay import binary, environment
 
@@ -76,6 +76,7 @@ def test_kubernetes_and_the_prometheus_operator_would_take_each(rendered: Render
     kinds = {each["kind"] for each in different}
     assert kinds >= {"Deployment", "Pod", "NetworkPolicy", "PodMonitor", "PrometheusRule"}
     assert refusals(different) == []
+    assert list(illegal(different)) == []
 
 
 def test_a_field_that_there_is_not_would_be_refused(rendered: Rendered) -> None:
@@ -87,6 +88,14 @@ def test_a_field_that_there_is_not_would_be_refused(rendered: Rendered) -> None:
     found = refusals(whole)
     assert all(any(each["kind"] in line for line in found) for each in whole), found
     assert all("nonesuch" in line for line in found)
+
+
+def test_a_name_a_label_and_a_port_that_may_not_be_would_be_refused() -> None:
+    wrong = {
+        "metadata": {"name": "Relay", "labels": {"a/b/c": "d", "team": "-"}},
+        "ports": [{"name": "a-much-too-long-name", "port": 70000}],
+    }
+    assert len(list(illegal(wrong))) == 5
 
 
 @each_deployment

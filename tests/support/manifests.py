@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -64,6 +65,33 @@ def refusals(objects: Sequence[Object]) -> list[str]:
     python = ["/usr/bin/python3", _SUPPORT / "kubernetes_schema.py", *VERSIONS]
     node = [tool("node"), _SUPPORT / "prometheus_schema.mjs", home / "node_modules"]
     return [*_lines(python, own, env), *_lines(node, theirs, env)]
+
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
+_LABEL = re.compile(r"([A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?)?")
+_LABEL_KEY = re.compile(r"([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?")
+
+
+def illegal(value: Any, path: str = "") -> Iterator[str]:
+    """What the API server refuses besides, of an object or a part of it: names, labels, ports."""
+    if isinstance(value, list):
+        for n, each in enumerate(value):
+            yield from illegal(each, f"{path}.{n}")
+    if not isinstance(value, dict):
+        return
+    for key, each in value.items():
+        at = f"{path}.{key}"
+        if key in ("labels", "matchLabels"):
+            for name, label in each.items():
+                if not (_LABEL_KEY.fullmatch(name) and _LABEL.fullmatch(str(label))):
+                    yield f"{at}: {name}={label}"
+        elif key in ("name", "secretName", "serviceAccountName") and ".env." not in path:
+            if not _NAME.fullmatch(each) or (".ports." in path and len(each) > 15):
+                yield f"{at}: {each}"
+        elif key in ("port", "containerPort", "targetPort") and isinstance(each, int):
+            if not 1 <= each <= 65535:
+                yield f"{at}: {each}"
+        yield from illegal(each, at)
 
 
 def _lines(

@@ -1,12 +1,12 @@
 {{- define "orders.selectorLabels" -}}
 app.kubernetes.io/name: orders
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "orders.commonLabels" -}}
 {{ include "orders.selectorLabels" . }}
 app.kubernetes.io/part-of: outbox-relay
-app.kubernetes.io/version: {{ .Chart.AppVersion }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- end }}
 
 {{- define "orders.labels" -}}

@@ -10,7 +10,7 @@
 
 {{- define "outbox-relay.selectorLabels" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: relay
 {{- end }}
 
@@ -23,15 +23,15 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{/* Of Pods too, which need not be made anew for another version of the chart alone. */}}
 {{- define "outbox-relay.commonLabels" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/part-of: outbox-relay
-app.kubernetes.io/version: {{ .Chart.AppVersion }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- end }}
 
 {{/* Each Pod of the release with a relay in it, the service's own with a sidecar too. */}}
 {{- define "outbox-relay.podSelector" -}}
 matchLabels:
-  app.kubernetes.io/instance: {{ .Release.Name }}
+  app.kubernetes.io/instance: {{ .Release.Name | quote }}
 matchExpressions:
   - key: outbox-relay/mode
     operator: Exists

@@ -20,25 +20,25 @@ checksum/settings: {{ include "outbox-relay.settings" . | sha256sum }}
 {{- define "outbox-relay.volumes" -}}
 - name: outbox-relay
   secret:
-    secretName: {{ .Values.secret.name | default (include "outbox-relay.fullname" .) }}
+    secretName: {{ .Values.secret.name | default (include "outbox-relay.fullname" .) | quote }}
     defaultMode: 0440 # root's, for the fsGroup to read
 {{- if .Values.tls.enabled }}
 - name: outbox-relay-tls
   secret:
-    secretName: {{ .Values.tls.secretName | default (printf "%s-tls" (include "outbox-relay.fullname" .)) }}
+    secretName: {{ .Values.tls.secretName | default (printf "%s-tls" (include "outbox-relay.fullname" .)) | quote }}
     defaultMode: 0440
 {{- end }}
 {{- end }}
 
 {{- define "outbox-relay.container" -}}
 name: outbox-relay
-image: {{ include "outbox-relay.image" . }}
+image: {{ include "outbox-relay.image" . | quote }}
 {{- with .Values.image.pullPolicy }}
 imagePullPolicy: {{ . }}
 {{- end }}
 envFrom:
   - configMapRef:
-      name: {{ include "outbox-relay.fullname" . }}
+      name: {{ include "outbox-relay.fullname" . | quote }}
 {{- with .Values.resources }}
 resources:
   {{- toYaml . | nindent 2 }}
