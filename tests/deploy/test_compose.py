@@ -1,11 +1,11 @@
 """deploy/compose.yaml, read by Docker Compose's own library and acted out with real servers.
 
-Each service runs with its own command, environment, secrets, user, mounts and restrictions, reached
-by its name on a network of its own. Kafka's settings are made of its variables, and its storage is
-formatted, by the image's own program (it is in Kafka's jars). What stands in for the images:
-PostgreSQL's entrypoint is a short one of the test's; Kafka's healthcheck is asked by kcat. What is
-not acted out: that the images are pulled and built, the profile watch, init, restart, published
-ports.
+Each service runs with its own command, environment, secrets, user, mounts and restrictions, at an
+address of its own, reached by its name. Kafka's settings are made of its variables, and its storage
+is formatted, by the image's own program (it is in Kafka's jars). What stands in for the images:
+PostgreSQL's entrypoint is a short one of the test's; Kafka's healthcheck is asked by kcat; this
+machine's PostgreSQL, Java and Python. What is not acted out: that images are pulled and built, the
+profile watch, init, restart, published ports.
 """
 
 from __future__ import annotations
@@ -157,6 +157,8 @@ def test_an_orders_event_comes_out_of_kafka(stack: Stack) -> None:
     stack.start("migrate")
     stack.completed("migrate")
 
+    # What its published port leads to.
+    assert stack.beside(["curl", "-fsS", "http://relay:9478/readyz"])
     orders, relay = stack.running["orders"], stack.running["relay"]
     orders.signal(signal.SIGTERM)
     assert orders.wait(10) and orders.exit_code == 0, stack.log("orders")

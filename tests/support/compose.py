@@ -1,5 +1,5 @@
 """A compose file carried out without a container engine: its services as containers of support's
-own, by their names on a network of their own.
+own, each with a network interface of its own, reached by its name.
 
     with Stack(REPOSITORY / "deploy/compose.yaml", images, folder) as stack:
         stack.up()                          # in the order that depends_on asks for
@@ -18,6 +18,7 @@ import pathlib
 import shlex
 import socket
 import subprocess
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,6 +32,7 @@ _KNOWN = {"build", "cap_drop", "command", "depends_on", "entrypoint", "environme
 _KNOWN |= {"image", "init", "networks", "ports", "profiles", "read_only", "restart", "secrets"}
 _KNOWN |= {"security_opt", "stop_grace_period", "tmpfs", "user", "volumes"}
 _HEALTHY_S = 60.0
+_SWITCH = "switch"  # what the services' networks are plugged into
 
 
 class ComposeError(Exception):
@@ -65,6 +67,23 @@ class Stand:
         return [*self.here.get(command[0], command[:1]), *command[1:]]
 
 
+class Network:
+    """A network namespace, kept by a process that does nothing else."""
+
+    def __init__(self, log: pathlib.Path) -> None:
+        ready = f"up-{uuid.uuid4()}"
+        script = f"ip link set lo up && echo {ready} && exec sleep infinity"
+        self.process = Process(["unshare", "--net", "sh", "-c", script], log, os.environ)
+        self.process.wait_until(lambda: ready in self.process.tail(), "its network was up", 10)
+        self.file = pathlib.Path(f"/proc/{self.process.pid}/ns/net")
+
+    def ip(self, words: str) -> None:
+        command = ["nsenter", f"--net={self.file}", "ip", *words.split()]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise ComposeError(f"ip {words}: {done.stderr.strip()}")
+
+
 class Stack:
     """The services run from up() to the end of the block."""
 
@@ -79,24 +98,25 @@ class Stack:
         self._folder = folder
         self._starts = 0
         self._hosts = folder / "hosts"
-        # Each at an address of its own, so that what listens on 127.0.0.1 alone is not reached.
-        names = [f"127.0.1.{i} {name}\n" for i, name in enumerate(self.services, 1)]
+        self._networks: dict[str, Network] = {}
+        addresses = {name: f"10.231.0.{i}" for i, name in enumerate(self.services, 1)}
+        self._addresses = {_SWITCH: "10.231.0.254", **addresses}
+        lines = [f"{address} {name}\n" for name, address in self._addresses.items()]
         own = f"127.0.0.1 localhost {socket.gethostname()}\n"
-        self._hosts.write_text(own + "".join(names))
+        self._hosts.write_text(own + "".join(lines))
 
     def __enter__(self) -> Stack:
-        self._network = Process(
-            ["unshare", "--net", "sh", "-c", "ip link set lo up && echo up && exec sleep infinity"],
-            self._folder / "network.log",
-            os.environ,
-        )
-        self._network.wait_until(lambda: "up" in self._network.tail(), "the network was up", 10)
+        switch = self._networks[_SWITCH] = Network(self._folder / "network.log")
+        switch.ip("link add dev bridge type bridge")
+        switch.ip(f"address add {self._addresses[_SWITCH]}/24 dev bridge")
+        switch.ip("link set bridge up")
         return self
 
     def __exit__(self, *_: object) -> None:
         for container in self.running.values():
             container.process.kill()
-        self._network.kill()
+        for network in self._networks.values():
+            network.process.kill()
 
     def up(self, *names: str) -> None:
         """These, or all that belong to no profile: each once what it depends on is as it asks."""
@@ -124,7 +144,7 @@ class Stack:
             security=self._security(name, service),
             command=stand.translated(program) if program else None,
             args=stand.translated(command) if command else None,
-            network=pathlib.Path(f"/proc/{self._network.pid}/ns/net"),
+            network=self._network(name).file,
         )
         return self.running[name]
 
@@ -174,7 +194,7 @@ class Stack:
         """What a program of this machine says that sees the services by their names."""
         hosts = f"mount --bind {shlex.quote(str(self._hosts))} /etc/hosts && exec \"$@\""
         done = subprocess.run(
-            ["nsenter", f"--net=/proc/{self._network.pid}/ns/net", "--", "unshare", "--mount"]
+            ["nsenter", f"--net={self._networks[_SWITCH].file}", "--", "unshare", "--mount"]
             + ["sh", "-c", hosts, "-", *command],
             input=given,
             capture_output=True,
@@ -187,6 +207,17 @@ class Stack:
         return done.stdout
 
     # -- inside ----------------------------------------------------------------------------------
+
+    def _network(self, name: str) -> Network:
+        """The service's, with a cable to the switch; it outlives its containers."""
+        if name not in self._networks:
+            network = self._networks[name] = Network(self._folder / "network.log")
+            cable, switch = f"cable{len(self._networks)}", self._networks[_SWITCH]
+            switch.ip(f"link add {cable} type veth peer name eth0 netns {network.process.pid}")
+            switch.ip(f"link set {cable} master bridge up")
+            network.ip(f"address add {self._addresses[name]}/24 dev eth0")
+            network.ip("link set eth0 up")
+        return self._networks[name]
 
     def _start_after(self, name: str, waiting: tuple[str, ...]) -> None:
         if name in waiting:
