@@ -4,7 +4,10 @@ role that may write events and no more."""
 from __future__ import annotations
 
 import json
+import os
 import pathlib
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,6 +18,7 @@ from support.kafka import Kafka
 from support.oracle import Oracle, Record
 from support.ports import free_port
 from support.postgres import Postgres
+from support.process import Process
 from support.relay import Relay
 
 LANGUAGES = sorted(examples.SOURCES)
@@ -121,6 +125,46 @@ def test_an_example_says_that_its_database_is_away(tmp_path: pathlib.Path) -> No
     for language, output, errors in all_of_them(away, nobody, tmp_path):
         assert nobody.partition(":")[2] in errors and "refused" in errors.lower(), language
         assert not output, language
+
+
+def readyz(port: int) -> int:
+    """The status; 0: nobody answers."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
+
+
+def test_the_deployed_service_is_ready_while_it_has_its_database(
+    service: str, postgres: Postgres, db: str, tmp_path: pathlib.Path
+) -> None:
+    secret, port = tmp_path / "database-url", free_port()
+    secret.write_text(service + "\n")
+    env = {"DATABASE_URL_FILE": str(secret), "ORDERS_EVERY_MS": "20", "HTTP_PORT": str(port)}
+    started = Process(
+        ["/usr/bin/python3", examples.EXAMPLES / "python" / "service.py"],
+        tmp_path / "log",
+        {"PATH": os.environ["PATH"], **examples.python_environment(), **env},
+    )
+    try:
+        started.wait_until(lambda: readyz(port) == 200, "it was ready", 20)
+        away = f"ALTER ROLE shop_{db} NOLOGIN; SELECT pg_terminate_backend(pid)"
+        postgres.psql(db, f"{away} FROM pg_stat_activity WHERE usename = 'shop_{db}'")
+        started.wait_until(lambda: readyz(port) == 503, "it was not ready", 20)
+        postgres.psql(db, f"ALTER ROLE shop_{db} LOGIN")
+        started.wait_until(lambda: readyz(port) == 200, "it was ready again", 20)
+        assert started.terminate(20) == 0, started.tail()
+    finally:
+        started.kill()
+    *said_before, last = (tmp_path / "log").read_text().splitlines()
+    assert last == "stopped"
+    told = set(said("\n".join(said_before), "committed"))
+    assert told and told <= set(
+        postgres.psql(db, "SELECT aggregateid || ' ' || id FROM outbox").splitlines()
+    )
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

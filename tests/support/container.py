@@ -70,9 +70,11 @@ class Container:
         security: Mapping[str, Any],
         command: Sequence[str] | None = None,
         args: Sequence[str] | None = None,
+        network: pathlib.Path | None = None,
     ) -> None:
         """folder is made: its root and its log are there. security: a securityContext, that of the
-        Pod under that of the container. command and args go over the image's, as in a manifest."""
+        Pod under that of the container. command and args go over the image's, as in a manifest.
+        network: another network namespace than this machine's."""
         self.name = name
         self.root = folder / "root"
         self.log = folder / "log"
@@ -84,7 +86,8 @@ class Container:
         self._make_root(shown)
         script = "\n".join([*self._mounting(shown), f"exec {shlex.join(self._dropping(program))}"])
         self.process = Process(
-            ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"]
+            (["nsenter", f"--net={network}", "--"] if network else [])
+            + ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"]
             + ["--", "/bin/sh", "-euc", script],
             self.log,
             {"PATH": _PATH, "HOSTNAME": name, **image.env, **env},
