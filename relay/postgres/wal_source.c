@@ -408,8 +408,12 @@ static void conn_up(void *arg)
 
 static void conn_lost(void *arg, bool was_up, const struct err *why)
 {
-    (void)was_up;
-    lose(arg, why);
+    struct err err = *why;
+
+    /* Its table is read by a connection with the same files: they are just being replaced. */
+    if (!was_up && err.class == ERR_CONFIG)
+        err.class = ERR_UNAVAILABLE;
+    lose(arg, &err);
 }
 
 static void on_ready(void *arg, enum named_step step)
