@@ -23,9 +23,9 @@ static const struct sign {
      "set kafka.sasl.mechanism to one that it has"},
     {"not valid in current SASL state", NULL, ERR_CONFIG, "this listener takes no SASL login",
      "set kafka.security.protocol to the listener's, or name one that takes logins"},
-    {"might require SASL", NULL, ERR_UNAVAILABLE,
-     "the broker ends the connection, as a listener does that wants a SASL login",
-     "set kafka.security.protocol to the listener's"},
+    {"might require SASL", NULL, ERR_UNAVAILABLE, "the broker ends the connection",
+     "check that it runs, kafka.bootstrap.servers, and kafka.security.protocol: a listener that "
+     "wants a SASL login does the same"},
     {"while requesting ApiVersion", NULL, ERR_UNAVAILABLE,
      "the connection ends before the first answer, as at a listener for TLS",
      MIXED_UP("ssl, sasl_ssl")},

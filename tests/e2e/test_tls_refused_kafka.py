@@ -115,7 +115,7 @@ def protocols_mixed_up(kafka: SecuredKafka) -> list[Trouble]:
              "kafka.sasl.username": "relay", "kafka.sasl.password": WRONG_PASSWORD},
         ),
         Trouble(
-            "no SASL", UNREACHABLE, r"wants a SASL login; set kafka\.security\.protocol",
+            "no SASL", UNREACHABLE, r"kafka\.security\.protocol: a listener that wants a SASL",
             {**at(kafka, "saslplain"), _PROTOCOL: "plaintext"},
         ),
     ]

@@ -53,6 +53,18 @@ def scram(kafka: SecuredKafka, made: Certificates) -> dict[str, Any]:
     }
 
 
+def in_files(folder: pathlib.Path, secrets: Mapping[str, str]) -> dict[str, str]:
+    """The variables that read these from files, as mounted secrets are."""
+    folder.mkdir(exist_ok=True)
+    env = {}
+    for name, text in secrets.items():
+        path = folder / name.lower()
+        path.write_text(text + "\n")
+        path.chmod(0o600)
+        env[f"{name}_FILE"] = str(path)
+    return env
+
+
 def check(
     settings: Mapping[str, Any], env: Mapping[str, str] | None = None, *, word: str = "check"
 ) -> subprocess.CompletedProcess[str]:

@@ -42,14 +42,18 @@ class SecuredPostgres(Postgres):
             self.psql("postgres", f"CREATE ROLE {role} LOGIN REPLICATION PASSWORD '{PASSWORD}'")
 
     def granted(self) -> str:
-        """A new database whose outbox both roles may relay, by table and by log."""
+        """A new database whose outbox both roles may relay."""
         db = self.createdb()
+        self.grant(db)
+        return db
+
+    def grant(self, db: str) -> None:
+        """Both roles may relay it, by table and by log."""
         for role in (SCRAM, CARD):
             self.psql(db, f"SELECT outbox_grant('relay', '{role}')")
         self.psql(
             db, "CREATE PUBLICATION outbox_relay FOR TABLE outbox WITH (publish = 'insert, truncate')"
         )
-        return db
 
     def show(self, server: Pair) -> None:
         """From now on this is its certificate, for new connections."""
