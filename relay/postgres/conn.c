@@ -416,25 +416,6 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 
 /* ---- life ---- */
 
-int pg_conn_check_uri(const char *uri, const char *setting, struct err *err)
-{
-    char *text = NULL;
-    PQconninfoOption *options;
-
-    if (uri[0] == '\0')
-        return 0;
-    options = PQconninfoParse(uri, &text);
-    PQconninfoFree(options);
-    /* libpq's text may quote the whole string, password included: it is not shown. */
-    PQfreemem(text);
-    if (options == NULL)
-        return err_set(err, ERR_CONFIG,
-                       "%s does not parse; it is a URI (postgresql://user@host:port/database) or a "
-                       "list of key=value",
-                       setting);
-    return 0;
-}
-
 int pg_conn_open(struct pg_conn **ret, uv_loop_t *loop, const struct pg_conn_options *options,
                  const struct pg_conn_callbacks *callbacks, void *arg, struct err *err)
 {
@@ -465,6 +446,15 @@ int pg_conn_open(struct pg_conn **ret, uv_loop_t *loop, const struct pg_conn_opt
     conn_connect(c);
     *ret = c;
     return 0;
+}
+
+struct err pg_conn_excuse(bool was_up, const struct err *why)
+{
+    struct err excused = *why;
+
+    if (!was_up && excused.class == ERR_CONFIG)
+        excused.class = ERR_UNAVAILABLE;
+    return excused;
 }
 
 bool pg_conn_is_up(const struct pg_conn *c)

@@ -408,12 +408,9 @@ static void conn_up(void *arg)
 
 static void conn_lost(void *arg, bool was_up, const struct err *why)
 {
-    struct err err = *why;
+    struct err excused = pg_conn_excuse(was_up, why);
 
-    /* Its table is read by a connection with the same files: they are just being replaced. */
-    if (!was_up && err.class == ERR_CONFIG)
-        err.class = ERR_UNAVAILABLE;
-    lose(arg, &err);
+    lose(arg, &excused);
 }
 
 static void on_ready(void *arg, enum named_step step)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import pathlib
 import re
+import shutil
 from typing import Any
 
 import pytest
-from support.certificates import Certificates
+from support.certificates import Certificates, Pair
 from support.postgres import Postgres
 from support.relay import Relay
+from support.scene import Scene
 from support.secured import (
     REFUSED,
     SECRET,
@@ -195,6 +197,8 @@ def test_check_says_what_it_is(
         *logins_refused(secured_kafka, certificates),
     ]
     all_at_once(lambda trouble: complaint_of_check(trouble, settings), troubles)
+    doctor = check({**settings, **troubles[3].settings}, word="doctor")
+    assert doctor.returncode == UNREACHABLE and re.search(troubles[3].says, doctor.stdout)
 
 
 def test_run_says_it_once_and_goes_on_trying(
@@ -232,3 +236,41 @@ def test_run_says_it_once_and_goes_on_trying(
         assert relay.wait_exit() == WRONG
         (said,) = told(relay)
         assert re.search(trouble.says, said)
+
+
+def replace(files: Pair, by: Pair) -> None:
+    """As a mounted secret is: the paths stay, and at no time there is half a file."""
+    for name in ("key", "certificate"):
+        path = getattr(files, name)
+        fresh = path.with_suffix(".new")
+        shutil.copy(getattr(by, name), fresh)
+        fresh.rename(path)
+
+
+def test_new_files_are_read_without_a_restart(
+    settings: dict[str, Any],
+    secured_kafka: SecuredKafka,
+    certificates: Certificates,
+    postgres: Postgres,
+    tmp_path: pathlib.Path,
+) -> None:
+    """librdkafka reads them when a producer is made; one that is refused is made anew with others."""
+    scene = Scene(postgres, secured_kafka, tmp_path)
+    files = certificates.new_client("rotated")
+    replace(files, certificates.expired_client)
+    own = {_CERTIFICATE: files.certificate, _KEY: files.key}
+    try:
+        scene.kafka.create_topic(scene.topic)
+        scene.write(50)
+        relay = scene.relay({**settings, "postgres.uri": postgres.uri(scene.db), **own})
+        relay.wait_log("Kafka cannot be reached: .*expired on 2024-02-29")
+        replace(files, certificates.client)
+        relay.wait_log(r"The files of kafka\.ssl\.\* are others than it has read; a new producer")
+        relay.wait_log("Kafka is reachable again")
+        scene.judge()
+        replace(files, certificates.expired_client)
+        scene.write(50)  # what stands goes on
+        scene.judge()
+        assert relay.metric("producer_rebuilds_total") == 1
+    finally:
+        scene.close()

@@ -12,6 +12,7 @@ import pytest
 from support.certificates import PASSPHRASE, Certificates, Pair
 from support.kafka import Kafka
 from support.postgres import Postgres
+from support.scene import Scene
 from support.secured import (
     REFUSED,
     SECRET,
@@ -194,6 +195,8 @@ def test_check_says_what_it_is(
         for shown, troubles in refused_certificates(server, db):
             server.show(shown)
             all_at_once(lambda trouble: complaint_of_check(trouble, settings), troubles)
+            doctor = check({**settings, **troubles[0].settings}, word="doctor")
+            assert doctor.returncode == UNREACHABLE and re.search(troubles[0].says, doctor.stdout)
     finally:
         server.show(made.server)
     plain = f"{postgres.uri('postgres')}?sslmode=verify-full&sslrootcert={made.ca}"
@@ -247,3 +250,46 @@ def refusals(server: Postgres) -> int:
     """How many connections have come to nothing, by its log."""
     text = server.log_path.read_text()
     return len(re.findall(r"could not accept SSL connection|FATAL: ", text))
+
+
+def test_certificates_change_while_it_runs(
+    secured_postgres: SecuredPostgres,
+    kafka: Kafka,
+    settings: dict[str, Any],
+    tmp_path: pathlib.Path,
+) -> None:
+    """Sessions that stand go on, whatever became of the certificates; each new one reads them."""
+    server, made = secured_postgres, secured_postgres.made
+    scene = Scene(server, kafka, tmp_path)
+    server.grant(scene.db)
+    files = made.new_client("rotated")
+    card = server.secured(scene.db, CARD, sslcert=files.certificate, sslkey=files.key)
+    try:
+        relay = scene.relay({**settings, "postgres.uri": card}).wait_ready()
+        server.show(made.expired_server)
+        scene.write(20)
+        scene.judge()
+        cut(scene)
+        relay.wait_log(r"cannot be read: .*\"server\\\" expired on 2024-02-29 12:00:00 UTC")
+        server.show(made.server)
+        relay.wait_ready()
+        files.certificate.write_bytes(made.expired_client.certificate.read_bytes())
+        scene.write(20)
+        scene.judge()
+        cut(scene)
+        relay.wait_log("cannot be read: .*key values mismatch; name files of one pair")
+        files.key.write_bytes(made.expired_client.key.read_bytes())
+        relay.wait_log("cannot be read: .*refuses the client certificate .*expired on 2024-02-29")
+        files.key.write_bytes(made.client.key.read_bytes())
+        files.certificate.write_bytes(made.client.certificate.read_bytes())
+        relay.wait_ready()
+        scene.write(20)
+        scene.judge()
+    finally:
+        server.show(made.server)
+        scene.close()
+
+
+def cut(scene: Scene) -> None:
+    """All of the relay's sessions."""
+    scene.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{CARD}'")
