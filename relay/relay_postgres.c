@@ -278,7 +278,9 @@ static void on_control_lost(void *arg, bool was_up, const struct err *why)
     int64_t now = clock_boot_ms();
 
     (void)was_up;
-    relay_outage(r, SERVER_CONTROL, now, why);
+    /* Settings that do not do are those of the reading connection too, which ends it all. */
+    if (!r->closing && (r->ever_up || why->class != ERR_CONFIG))
+        relay_outage(r, SERVER_CONTROL, now, why);
     r->control_up = false;
     r->joined = false;
     acknowledger_lost(r->acknowledger);

@@ -46,6 +46,7 @@ int err_exit_code(enum err_class class)
     case ERR_CLUSTER:
         return 69;
     case ERR_PERMISSION:
+    case ERR_LOGIN:
         return 77;
     case ERR_CONFIG:
         return 78;
@@ -61,8 +62,8 @@ int err_exit_code(enum err_class class)
 const char *err_class_name(enum err_class class)
 {
     static const char *const names[] = {
-        "none",  "usage",   "config", "permission", "unavailable", "row",
-        "topic", "cluster", "fenced", "protocol",   "nomem",       "internal",
+        "none",  "usage",   "config", "permission", "login", "unavailable", "row",
+        "topic", "cluster", "fenced", "protocol",   "nomem", "internal",
     };
     return names[class];
 }

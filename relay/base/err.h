@@ -10,6 +10,7 @@ enum err_class {
     ERR_USAGE,       /* a wrong flag or command: exit 64 */
     ERR_CONFIG,      /* a wrong setting, or a schema that does not fit: exit 78 */
     ERR_PERMISSION,  /* a right is missing: exit 77 */
+    ERR_LOGIN,       /* a server does not let us in as who we are: retried, or exit 77 */
     ERR_UNAVAILABLE, /* a server cannot be reached, or went away: retried, or exit 69 */
     ERR_ROW,         /* one event's own fault */
     ERR_TOPIC,       /* one topic's fault: unknown, not authorised */

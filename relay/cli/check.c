@@ -94,12 +94,13 @@ static void on_up(void *arg, const struct pg_facts *facts)
 static void on_lost(void *arg, bool was_up, const struct err *why)
 {
     struct check *c = arg;
+    bool connected = c->source != NULL && table_source_where(c->source)[0] != '\0';
 
     (void)was_up;
     if (c->over)
         return;
     c->over = true;
-    failed(c, why->class == ERR_UNAVAILABLE ? "postgres" : "table", why);
+    failed(c, !connected || why->class == ERR_UNAVAILABLE ? "postgres" : "table", why);
     close_source(c);
 }
 

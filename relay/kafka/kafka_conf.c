@@ -4,6 +4,9 @@
  */
 #include "kafka/kafka_conf.h"
 
+#include "kafka/complaint.h"
+#include "kafka/tls_files.h"
+
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -234,6 +237,7 @@ int kafka_conf_new(const struct sink_options *options, rd_kafka_conf_t **ret, st
         return r;
     }
     rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_LOG);
+    complaint_ask(conf);
     /* A token fetched over HTTP (sasl.oauthbearer.method=oidc) must not block the loop. */
     rd_kafka_conf_enable_sasl_queue(conf, 1);
     *ret = conf;
@@ -254,9 +258,11 @@ int kafka_conf_producer(const struct sink_options *options, bool offline, rd_kaf
         (void)rd_kafka_conf_set(conf, "bootstrap.servers", NULL, NULL, 0);
     rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text);
     if (rk == NULL) {
+        if (!tls_files_explain(conf, text, err))
+            (void)err_set(err, ERR_CONFIG, "kafka: librdkafka %s refuses the settings: %s",
+                          rd_kafka_version_str(), text);
         rd_kafka_conf_destroy(conf);
-        return err_set(err, ERR_CONFIG, "kafka: librdkafka %s refuses the settings: %s",
-                       rd_kafka_version_str(), text);
+        return -(int)ERR_CONFIG;
     }
     (void)rd_kafka_set_log_queue(rk, NULL);
     /* An error says that no mechanism in use has callbacks: nothing to do then. */

@@ -13,7 +13,8 @@ struct meaning {
     "raise the topic's max.message.bytes (and kafka.message.max.bytes), or make the event smaller"
 #define TOPIC_REMEDY "create the topic, or correct the route"
 #define WRITE_REMEDY "grant the relay's principal Write and Describe on the topic"
-#define REACH_REMEDY "check kafka.bootstrap.servers, the network and that the brokers run"
+#define REACH_REMEDY                                                                               \
+    "check kafka.bootstrap.servers, kafka.security.protocol, the network and that the brokers run"
 #define LOGIN_REMEDY "check kafka.security.protocol and the kafka.sasl.* settings"
 #define TLS_REMEDY "check kafka.security.protocol and the kafka.ssl.* settings"
 

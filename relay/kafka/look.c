@@ -1,23 +1,23 @@
 #include "kafka/look.h"
 
+#include "base/clock.h"
+#include "kafka/complaint.h"
 #include "kafka/kafka_conf.h"
 #include "kafka/kafka_error.h"
 
-#include <stdio.h>
 #include <string.h>
 
-/* librdkafka's last complaint, as the reason why nobody answers. */
-static void last_cause(rd_kafka_t *rk, rd_kafka_resp_err_t *code, char *text, size_t size)
+/* Brokers are given this long before one that refuses us is believed for all. */
+#define SLICE_MS 1000
+
+/* Why nobody answers, as far as librdkafka has said it. */
+static void take_complaints(struct complaint *c, rd_kafka_t *rk)
 {
     rd_kafka_queue_t *queue = rd_kafka_queue_get_main(rk);
     rd_kafka_event_t *event;
 
     while ((event = rd_kafka_queue_poll(queue, 0)) != NULL) {
-        if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_ERROR &&
-            rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
-            *code = rd_kafka_event_error(event);
-            (void)snprintf(text, size, "%s", rd_kafka_event_error_string(event));
-        }
+        complaint_take(c, event, rd_kafka_conf(rk));
         rd_kafka_event_destroy(event);
     }
     rd_kafka_queue_destroy(queue);
@@ -27,22 +27,30 @@ int kafka_look(const struct sink_options *options, bool topics, int timeout_ms, 
                const struct rd_kafka_metadata **ret, struct err *err)
 {
     rd_kafka_resp_err_t code;
-    char cause[512] = "";
+    struct complaint c = {.class = ERR_NONE};
+    int64_t deadline = clock_boot_ms() + timeout_ms;
     rd_kafka_t *rk;
     int r = kafka_conf_producer(options, false, &rk, err);
 
     if (r != 0)
         return r;
-    code = rd_kafka_metadata(rk, topics, NULL, ret, timeout_ms);
+    do {
+        code = rd_kafka_metadata(rk, topics, NULL, ret, SLICE_MS);
+        take_complaints(&c, rk);
+    } while (code != RD_KAFKA_RESP_ERR_NO_ERROR && !complaint_is_final(&c) &&
+             clock_boot_ms() < deadline);
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
         *ret_rk = rk;
         return 0;
     }
-    last_cause(rk, &code, cause, sizeof cause);
-    (void)kafka_error_set(err, code, "kafka: no broker answers", cause[0] ? cause : NULL);
-    err->class = ERR_UNAVAILABLE;
+    if (c.class != ERR_NONE) {
+        (void)err_set(err, c.class, "no broker answers: %s", c.text);
+    } else {
+        (void)kafka_error_set(err, code, "no broker answers", NULL);
+        err->class = ERR_UNAVAILABLE;
+    }
     rd_kafka_destroy(rk);
-    return -(int)ERR_UNAVAILABLE;
+    return -(int)err->class;
 }
 
 const struct rd_kafka_metadata_topic *kafka_look_topic(const struct rd_kafka_metadata *md,

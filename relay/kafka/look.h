@@ -11,7 +11,7 @@
 /* Makes a producer that nothing is produced by, and lists all topics with it, since to ask for one
  * by its name would create it where the broker does that by itself; topics false: brokers alone.
  * The caller owns both: rd_kafka_metadata_destroy, then rd_kafka_destroy. ERR_UNAVAILABLE when no
- * broker answers within timeout_ms, ERR_CONFIG. */
+ * broker answers within timeout_ms, ERR_LOGIN when one refuses who we are, ERR_CONFIG. */
 int kafka_look(const struct sink_options *options, bool topics, int timeout_ms, rd_kafka_t **ret_rk,
                const struct rd_kafka_metadata **ret, struct err *err);
 

@@ -3,6 +3,7 @@
 
 #include "kafka/kafka_conf.h"
 #include "kafka/kafka_error.h"
+#include "kafka/tls_files.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -19,6 +20,7 @@ int producer_new(struct producer **ret, const struct sink_options *options,
 
     if (p == NULL)
         return err_set(err, ERR_NOMEM, "kafka: out of memory for a producer");
+    p->files = tls_files_stamp(options);
     r = kafka_conf_producer(options, false, &p->rk, err);
     if (r != 0) {
         free(p);

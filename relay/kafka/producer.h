@@ -19,6 +19,7 @@ struct producer {
     struct topic_handle **handles; /* by index; NULL until first used */
     uint32_t nhandles;
     uint32_t inflight; /* put and not reported */
+    uint64_t files;    /* tls_files_stamp of those that it read */
     bool fatal;
 };
 

@@ -54,8 +54,9 @@ struct sink_callbacks {
     /* The answer to sink_lookup: why NULL when the topic may be produced to, else ERR_TOPIC
      * (unknown, not authorised) or ERR_CLUSTER (no answer). */
     void (*on_topic)(void *arg, uint32_t topic, const struct err *why);
-    /* The producer is dead (idempotence lost, gapless guarantee), or another one is wanted, for
-     * larger batches, and nothing is in flight. Put is refused until sink_rebuild. */
+    /* The producer is dead (idempotence lost, gapless guarantee), or another one is wanted: for
+     * larger batches, with nothing in flight, or because brokers refuse it and its certificates'
+     * files are others by now. Put is refused until sink_rebuild. */
     void (*on_fatal)(void *arg, const struct err *why);
     /* sink_rebuild is done: every report of the old producer has been given, a new producer stands.
      * why is non-NULL only where no new producer could be made. */
@@ -122,7 +123,8 @@ void sink_close(struct sink *s, void (*on_closed)(void *arg), void *arg);
 
 /* Blocking, for `check`: connects, fetches metadata of the cluster and of the named topics (n may
  * be 0) and reports for each whether it may be produced to. ret_each[i] is filled per topic.
- * ERR_UNAVAILABLE when no broker answers. */
+ * ERR_UNAVAILABLE when no broker answers, ERR_LOGIN when one refuses who we are, ERR_CONFIG when
+ * one names what it takes instead. */
 int sink_probe(const struct sink_options *options, const char *const *topics, size_t n,
                int timeout_ms, struct err *ret_each, int *ret_brokers, struct err *err);
 

@@ -1,6 +1,7 @@
 /* The way from librdkafka's queue to the callbacks, and whether the cluster can be reached. */
 #include "kafka/kafka_error.h"
 #include "kafka/sink_impl.h"
+#include "kafka/tls_files.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,8 @@
 #define SMALL_BATCHES 10000
 /* Questions without an answer, one after the other, that make an up cluster down. */
 #define UNANSWERED_MAX 2
+/* Another cause of the same outage is told no sooner. */
+#define RETELL_MS 10000
 
 /* ---- reachable or not ---- */
 
@@ -27,26 +30,36 @@ static void set_up(struct sink *s)
 {
     s->alive_at = uv_now(s->loop);
     s->unanswered = 0;
-    s->cause[0] = '\0';
-    s->cause_code = RD_KAFKA_RESP_ERR_NO_ERROR;
+    s->cause.class = ERR_NONE;
+    s->cause.certificate[0] = '\0';
     if (s->reach == REACH_UP || s->goal == GOAL_CLOSE)
         return;
     s->reach = REACH_UP;
     s->callbacks.on_up(s->arg, true, NULL);
 }
 
+/* Whether the cause of an outage is another one by now. What brokers complain of in turns is not.
+ */
+static bool is_news(const struct sink *s)
+{
+    if (s->cause.class == ERR_NONE || s->told.class == ERR_NONE)
+        return s->cause.class != ERR_NONE;
+    return strcmp(s->cause.text, s->told.text) != 0 && uv_now(s->loop) - s->told_at >= RETELL_MS;
+}
+
 static void set_down(struct sink *s, rd_kafka_resp_err_t code, const char *detail)
 {
     struct err why;
 
-    if (s->reach == REACH_DOWN || s->goal == GOAL_CLOSE)
+    if (s->goal == GOAL_CLOSE || (s->reach == REACH_DOWN && !is_news(s)))
         return;
     s->reach = REACH_DOWN;
-    if (s->cause[0] != '\0') {
-        code = s->cause_code;
-        detail = s->cause;
-    }
-    (void)kafka_error_set(&why, code, "kafka: no broker can be reached", detail);
+    s->told_at = uv_now(s->loop);
+    s->told = s->cause;
+    if (s->cause.class != ERR_NONE)
+        (void)err_set(&why, ERR_CLUSTER, "no broker answers: %s", s->cause.text);
+    else
+        (void)kafka_error_set(&why, code, "no broker answers", detail);
     why.class = ERR_CLUSTER;
     s->callbacks.on_up(s->arg, false, &why);
 }
@@ -211,6 +224,20 @@ static bool take_fatal(struct sink *s)
     return true;
 }
 
+/* Files that were replaced while it ran are read by a new producer only. */
+static void renew(struct sink *s)
+{
+    struct err why;
+
+    if (!complaint_is_final(&s->cause) || s->producer->fatal || s->goal != GOAL_RUN ||
+        tls_files_stamp(&s->options.view) == s->producer->files)
+        return;
+    s->producer->fatal = true;
+    (void)err_set(&why, ERR_CLUSTER, "%s. The files of kafka.ssl.* are others than it has read",
+                  s->cause.text);
+    s->callbacks.on_fatal(s->arg, &why);
+}
+
 static void take_error(struct sink *s, rd_kafka_event_t *event)
 {
     rd_kafka_resp_err_t code = rd_kafka_event_error(event);
@@ -219,12 +246,11 @@ static void take_error(struct sink *s, rd_kafka_event_t *event)
     /* A fatal error comes as __FATAL or, from the gapless guarantee, under its own code. */
     if (take_fatal(s))
         return;
-    if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
+    if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
         set_down(s, code, text);
-    } else {
-        s->cause_code = code;
-        (void)snprintf(s->cause, sizeof s->cause, "%s", text);
-    }
+    else
+        complaint_take(&s->cause, event, rd_kafka_conf(s->producer->rk));
+    renew(s);
 }
 
 static void take_log(struct sink *s, rd_kafka_event_t *event)
@@ -235,6 +261,7 @@ static void take_log(struct sink *s, rd_kafka_event_t *event)
 
     if (rd_kafka_event_log(event, &facility, &text, &level) != 0)
         return;
+    complaint_log(&s->cause, facility, text);
     /* It calls our own default experimental, at each start: nothing that anyone could act on. And
      * on_fatal says what FATAL says. */
     if (strcmp(facility, "FATAL") != 0 &&

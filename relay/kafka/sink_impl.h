@@ -4,6 +4,7 @@
 #define OUTBOX_KAFKA_SINK_IMPL_H
 
 #include "kafka/asker.h"
+#include "kafka/complaint.h"
 #include "kafka/options.h"
 #include "kafka/producer.h"
 #include "kafka/sink.h"
@@ -45,8 +46,9 @@ struct sink {
     enum reach reach;
     uint64_t alive_at; /* uv_now of the last sign of life */
     int unanswered;
-    rd_kafka_resp_err_t cause_code; /* librdkafka's last complaint since the cluster was up */
-    char cause[512];
+    uint64_t told_at;       /* uv_now of the last on_up(false) */
+    struct complaint cause; /* librdkafka's last one since the cluster was up */
+    struct complaint told;  /* ... that on_up(false) was given */
 
     void (*on_closed)(void *arg);
     void *closed_arg;

@@ -125,7 +125,7 @@ static void conn_lost_now(struct pg_conn *c)
     /* What we do not like about a server it is not asked about ten times a second. */
     if (was_up && (c->broke || clock_boot_ms() - c->up_at >= settled_ms))
         backoff_reset(&c->backoff);
-    c->lost = c->broke = false;
+    c->lost = c->broke = c->again = false;
     c->last_words.class = ERR_NONE;
     c->paused = false;
     c->resumed = false;
@@ -161,7 +161,7 @@ void conn_lose_by_libpq(struct pg_conn *c)
     struct err err;
 
     c->broke = true;
-    (void)pg_error_of_conn(&err, c->pq);
+    (void)pg_error_of_conn(&err, c->pq, c->tls.text);
     pg_conn_lose(c, c->last_words.class != ERR_NONE ? &c->last_words : &err);
 }
 
@@ -270,6 +270,7 @@ static void came_up(struct pg_conn *c)
     const char *host = PQhost(c->pq);
 
     c->state = CONN_UP;
+    c->again = false;
     c->idle_since = clock_boot_ms();
     (void)snprintf(c->where, sizeof c->where, "%s:%s/%s", host != NULL ? host : "",
                    PQport(c->pq) != NULL ? PQport(c->pq) : "", PQdb(c->pq));
@@ -283,8 +284,20 @@ static void came_up(struct pg_conn *c)
     c->callbacks.on_up(c->arg);
 }
 
+/* The server was faster than libpq returned, so that a refused certificate was not looked at: once
+ * more, and nobody is told of the first time. */
+static void connect_again(struct pg_conn *c)
+{
+    c->again = true;
+    drop_watch(c);
+    PQfinish(c->pq);
+    c->pq = NULL;
+    conn_connect(c);
+}
+
 static void poll_connect(struct pg_conn *c)
 {
+    tls_watch(c->pq, &c->tls);
     switch (PQconnectPoll(c->pq)) {
     case PGRES_POLLING_READING:
         if (make_watch(c, UV_READABLE) == 0)
@@ -301,7 +314,10 @@ static void poll_connect(struct pg_conn *c)
     case PGRES_POLLING_ACTIVE:
         break;
     }
-    conn_lose_by_libpq(c);
+    if (!c->again && tls_is_unknown(c->pq, &c->tls))
+        connect_again(c);
+    else
+        conn_lose_by_libpq(c);
 }
 
 /* Notices are for people at a prompt, but for the last words of a server that ends an idle session.
@@ -334,6 +350,7 @@ static void resolved(void *arg, const struct resolved *r, const struct err *why)
         return;
     }
     conn_params_fill(&params, c->uri, &c->options, r);
+    c->tls.text[0] = '\0';
     c->pq = PQconnectStartParams(params.keys, params.values, 1);
     if (c->pq == NULL) {
         struct err err;
@@ -399,25 +416,6 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 
 /* ---- life ---- */
 
-int pg_conn_check_uri(const char *uri, const char *setting, struct err *err)
-{
-    char *text = NULL;
-    PQconninfoOption *options;
-
-    if (uri[0] == '\0')
-        return 0;
-    options = PQconninfoParse(uri, &text);
-    PQconninfoFree(options);
-    /* libpq's text may quote the whole string, password included: it is not shown. */
-    PQfreemem(text);
-    if (options == NULL)
-        return err_set(err, ERR_CONFIG,
-                       "%s does not parse; it is a URI (postgresql://user@host:port/database) or a "
-                       "list of key=value",
-                       setting);
-    return 0;
-}
-
 int pg_conn_open(struct pg_conn **ret, uv_loop_t *loop, const struct pg_conn_options *options,
                  const struct pg_conn_callbacks *callbacks, void *arg, struct err *err)
 {
@@ -444,9 +442,19 @@ int pg_conn_open(struct pg_conn **ret, uv_loop_t *loop, const struct pg_conn_opt
     c->pace.timer.data = c;
     uv_timer_init(loop, &c->timer);
     c->timer.data = c;
+    tls_never_ask();
     conn_connect(c);
     *ret = c;
     return 0;
+}
+
+struct err pg_conn_excuse(bool was_up, const struct err *why)
+{
+    struct err excused = *why;
+
+    if (!was_up && excused.class == ERR_CONFIG)
+        excused.class = ERR_UNAVAILABLE;
+    return excused;
 }
 
 bool pg_conn_is_up(const struct pg_conn *c)

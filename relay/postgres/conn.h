@@ -50,6 +50,11 @@ int pg_conn_open(struct pg_conn **ret, uv_loop_t *loop, const struct pg_conn_opt
 /* Closes; on_closed comes when its handles are closed, and nothing after it. NULL is allowed. */
 void pg_conn_close(struct pg_conn *c, void (*on_closed)(void *arg), void *arg);
 
+/* Why a connection was lost that stands beside the reading one, which judges the settings: files of
+ * ours that do not do just now (ERR_CONFIG of one that never was up) are being replaced, and it is
+ * tried again (ERR_UNAVAILABLE). */
+struct err pg_conn_excuse(bool was_up, const struct err *why);
+
 /* A connection parameter's check without connecting. */
 int pg_conn_check_uri(const char *uri, const char *setting, struct err *err);
 

@@ -6,6 +6,7 @@
 #include "core/backoff.h"
 #include "postgres/conn.h"
 #include "postgres/resolve.h"
+#include "postgres/tls.h"
 
 enum conn_state {
     CONN_WAITING, /* to connect again */
@@ -54,6 +55,8 @@ struct pg_conn {
     uv_timer_t timer;
     struct backoff backoff;
     char where[256];
+    struct tls_why tls;
+    bool again; /* its verification was not seen, and is repeated */
 
     const char *before; /* goes before each statement, NULL for nothing */
     struct request *head, **tail;

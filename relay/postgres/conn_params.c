@@ -52,3 +52,22 @@ void conn_params_fill(struct conn_params *p, const char *uri, const struct pg_co
         add(p, "options", "-c datestyle=ISO -c bytea_output=hex"); /* as pgoutput.h needs it */
     }
 }
+
+int pg_conn_check_uri(const char *uri, const char *setting, struct err *err)
+{
+    char *text = NULL;
+    PQconninfoOption *options;
+
+    if (uri[0] == '\0')
+        return 0;
+    options = PQconninfoParse(uri, &text);
+    PQconninfoFree(options);
+    /* libpq's text may quote the whole string, password included: it is not shown. */
+    PQfreemem(text);
+    if (options == NULL)
+        return err_set(err, ERR_CONFIG,
+                       "%s does not parse; it is a URI (postgresql://user@host:port/database) or a "
+                       "list of key=value",
+                       setting);
+    return 0;
+}

@@ -4,6 +4,7 @@
 #include "postgres/conn_params.h"
 #include "postgres/diagnose_sql.h"
 #include "postgres/named_slot.h"
+#include "postgres/once.h"
 #include "postgres/pg_error.h"
 
 #include <ctype.h>
@@ -47,7 +48,7 @@ static int wait_readable(struct diagnosis *d, int64_t deadline, struct err *err)
         return err_set(err, ERR_UNAVAILABLE, "the server has not answered for %d s",
                        answer_timeout_ms / 1000);
     if (PQconsumeInput(d->conn) == 0)
-        return pg_error_of_conn(err, d->conn);
+        return pg_error_of_conn(err, d->conn, "");
     return 0;
 }
 
@@ -70,7 +71,7 @@ static int receive(struct diagnosis *d, PGresult **ret, struct err *err)
         }
     } while (res != NULL);
     if (rc == 0 && PQstatus(d->conn) == CONNECTION_BAD)
-        rc = pg_error_of_conn(err, d->conn);
+        rc = pg_error_of_conn(err, d->conn, "");
     if (rc != 0)
         PQclear(last);
     *ret = rc == 0 ? last : NULL;
@@ -86,7 +87,7 @@ static int run(struct diagnosis *d, const char *sql, struct err *err)
 {
     PGresult *res = NULL;
     int rc =
-        PQsendQuery(d->conn, sql) == 1 ? receive(d, &res, err) : pg_error_of_conn(err, d->conn);
+        PQsendQuery(d->conn, sql) == 1 ? receive(d, &res, err) : pg_error_of_conn(err, d->conn, "");
 
     if (rc != 0)
         return rc;
@@ -111,7 +112,7 @@ static int ask(struct diagnosis *d, bool builtin, const char *sql, int n,
     if (rc != 0)
         return rc;
     if (PQsendQueryParams(d->conn, sql, n, text, parameters, NULL, NULL, 0) != 1)
-        rc = pg_error_of_conn(err, d->conn);
+        rc = pg_error_of_conn(err, d->conn, "");
     else
         rc = receive(d, ret, err);
     if (rc == 0)
@@ -408,10 +409,7 @@ static int open_connection(struct diagnosis *d, struct err *err)
     p.keys[p.n] = "connect_timeout";
     p.values[p.n++] = CONNECT_TIMEOUT_S;
     p.keys[p.n] = NULL;
-    d->conn = PQconnectdbParams(p.keys, p.values, 1);
-    if (d->conn == NULL)
-        return err_set(err, ERR_NOMEM, "out of memory");
-    return PQstatus(d->conn) == CONNECTION_OK ? 0 : pg_error_of_conn(err, d->conn);
+    return once_connect(&d->conn, p.keys, p.values, err);
 }
 
 int diagnose(const struct diagnose_options *options, const struct diagnose_callbacks *callbacks,

@@ -1,16 +1,30 @@
 #include "postgres/once.h"
 
 #include "postgres/pg_error.h"
+#include "postgres/tls.h"
 
 int once_open(PGconn **ret, const char *uri, const char *name, struct err *err)
 {
     const char *const keys[] = {"dbname", "fallback_application_name", "connect_timeout", NULL};
     const char *const values[] = {uri, name, "10", NULL};
 
+    return once_connect(ret, keys, values, err);
+}
+
+int once_connect(PGconn **ret, const char *const *keys, const char *const *values, struct err *err)
+{
+    struct tls_why why = {.text = ""};
+
+    tls_never_ask();
     *ret = PQconnectdbParams(keys, values, 1);
     if (*ret == NULL)
         return err_set(err, ERR_NOMEM, "out of memory");
-    return PQstatus(*ret) == CONNECTION_OK ? 0 : pg_error_of_conn(err, *ret);
+    if (PQstatus(*ret) == CONNECTION_OK)
+        return 0;
+    /* Twice, since it is not seen in the rare case that the server is faster than libpq. */
+    for (int i = 0; i < 2 && tls_is_unknown(*ret, &why); i++)
+        tls_find_out(keys, values, &why);
+    return pg_error_of_conn(err, *ret, why.text);
 }
 
 int once_run(PGconn *conn, const char *sql, int n, const char *const *values, PGresult **ret,
@@ -29,7 +43,7 @@ int once_result(PGconn *conn, PGresult *res, PGresult **ret, struct err *err)
         *ret = res;
         return 0;
     }
-    rc = PQstatus(conn) == CONNECTION_BAD ? pg_error_of_conn(err, conn)
+    rc = PQstatus(conn) == CONNECTION_BAD ? pg_error_of_conn(err, conn, "")
                                           : pg_error_of_result(err, res);
     PQclear(res);
     return rc;

@@ -377,14 +377,14 @@ static void close_conn(struct wal_slot *s)
 static void conn_lost(void *arg, bool was_up, const struct err *why)
 {
     struct wal_slot *s = arg;
+    struct err excused = pg_conn_excuse(was_up, why);
 
-    (void)was_up;
     s->up = false;
     s->asking = false;
     if (s->closing)
         close_conn(s);
     else
-        fail(s, why);
+        fail(s, &excused);
 }
 
 static void terminated(void *arg, const PGresult *res, const struct err *why)

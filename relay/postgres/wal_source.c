@@ -408,8 +408,9 @@ static void conn_up(void *arg)
 
 static void conn_lost(void *arg, bool was_up, const struct err *why)
 {
-    (void)was_up;
-    lose(arg, why);
+    struct err excused = pg_conn_excuse(was_up, why);
+
+    lose(arg, &excused);
 }
 
 static void on_ready(void *arg, enum named_step step)

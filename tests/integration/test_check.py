@@ -153,7 +153,7 @@ def test_a_wrong_password(own_server: Postgres, kafka: Kafka) -> None:
     own_server.psql("postgres", "CREATE ROLE guarded LOGIN PASSWORD 'r1ght-secret'")
     uri = f"postgresql://guarded:wr0ng-secret@127.0.0.1:{own_server.port}/postgres"
     code, found = check({"postgres.uri": uri, "kafka.bootstrap.servers": kafka.bootstrap})
-    assert code == 69
+    assert code == 77
     (failed,) = [each for each in found if not each["ok"]]
     assert failed["check"] == "postgres"
     assert 'password authentication failed for user "guarded"' in failed["message"]

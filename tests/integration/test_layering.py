@@ -15,8 +15,9 @@ REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 BELOW = {
     "base": set(),
     "core": {"base"},
-    "postgres": {"base", "core"},
-    "kafka": {"base", "core"},
+    "tls": {"base"},
+    "postgres": {"base", "core", "tls"},
+    "kafka": {"base", "core", "tls"},
     "ops": {"base", "core"},
     "cli": {"base", "core", "postgres", "kafka", "ops"},
     "": {"base", "core", "postgres", "kafka", "ops", "cli"},
@@ -25,6 +26,8 @@ BELOW = {
 OWNERS = {
     "libpq": ({"postgres"}, re.compile(r"libpq|postgres_ext|pg_config"), "LIBPQ"),
     "librdkafka": ({"kafka"}, re.compile(r"librdkafka/"), "RDKAFKA"),
+    "libcrypto": ({"tls", "postgres"}, re.compile(r"openssl/"), "CRYPTO"),
+    "libssl": ({"postgres"}, re.compile(r"openssl/ssl"), "SSL"),
     "libmicrohttpd": ({"ops"}, re.compile(r"microhttpd"), "MICROHTTPD"),
     "libsystemd": ({"ops"}, re.compile(r"systemd/"), "SYSTEMD"),
     "jansson": ({"ops", "cli", ""}, re.compile(r"jansson"), "JANSSON"),

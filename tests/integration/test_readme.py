@@ -51,14 +51,16 @@ def test_the_sql_runs(postgres: Postgres, db: str) -> None:
     connection.close()
 
 
-def test_the_file_of_settings_is_taken(tmp_path: pathlib.Path) -> None:
-    (text,) = blocks(README, "json")
-    path = tmp_path / "relay.json"
-    path.write_text(text)
-    run = command("config", "print", "--json", "--config", str(path))
-    assert run.returncode == 0, run.stderr
-    assert "kafka.example:9092" in run.stdout
-    json.loads(run.stdout)
+def test_the_files_of_settings_are_taken(tmp_path: pathlib.Path) -> None:
+    texts = blocks(README, "json")
+    assert len(texts) == 2
+    for text in texts:
+        path = tmp_path / "relay.json"
+        path.write_text(text)
+        run = command("config", "print", "--json", "--config", str(path))
+        assert run.returncode == 0, run.stderr
+        assert "kafka.example:909" in run.stdout
+        json.loads(run.stdout)
 
 
 def test_the_table_of_settings_is_the_programs() -> None:

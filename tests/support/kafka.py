@@ -18,7 +18,7 @@ import shutil
 import string
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import KafkaException
@@ -61,13 +61,16 @@ class Kafka:
         auto_create: bool = True,
         controllers: int | None = None,
         settings: Mapping[str, str] | None = None,
+        format_options: Sequence[str] = (),
     ) -> None:
         """settings are broker properties over those of deploy/lib/kafka.properties. controllers:
-        so many nodes are controllers too, the first ones; all of them otherwise."""
+        so many nodes are controllers too, the first ones; all of them otherwise. format_options:
+        more words for the program that makes the storage (users)."""
         self.brokers = brokers
         self.controllers = controllers or brokers
         self.auto_create = auto_create
         self.settings = dict(settings or {})
+        self.format_options = list(format_options)
         self.root: pathlib.Path | None = None
         self._ports: list[int] = []
         self._nodes: list[Process | None] = [None] * brokers
@@ -233,7 +236,8 @@ class Kafka:
         for node in range(self.brokers):
             properties = self._write_properties(node)
             done = subprocess.run(
-                [*self._java(), "kafka.tools.StorageTool", "format", "-t", cluster, "-c", properties],
+                [*self._java(), "kafka.tools.StorageTool", "format", "-t", cluster, "-c", properties]
+                + self.format_options,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
