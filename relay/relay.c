@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 static const int64_t tick_ms = 1000;
 static const int lookup_timeout_ms = 5000;
@@ -235,7 +236,7 @@ static void on_stop_signal(uv_signal_t *handle, int signum)
         log_warn(r->log, "relay", "told to stop a second time: ending at once");
         (void)signal(signum, SIG_DFL);
         (void)raise(signum);
-        return;
+        _exit(128 + signum); /* process 1 of a container: no default action ends that one */
     }
     r->stopping = true;
     log_info(r->log, "relay",

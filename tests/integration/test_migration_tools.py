@@ -16,8 +16,6 @@ from support.migration_tools import (
     Java,
     Site,
     Tool,
-    ToolError,
-    fetched,
     schema_print,
     server_with,
     write_alembic_project,
@@ -25,6 +23,7 @@ from support.migration_tools import (
 )
 from support.postgres import MIGRATIONS, REPOSITORY, Postgres
 from support.schema_catalog import catalog
+from support.tools import ToolError, fetched
 
 SCHEMA = REPOSITORY / "schema"
 README = SCHEMA / "README.md"

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from support.doctor import HEALTHY, HOLDS
+from support.document import blocks, commands, places, section, targets
 from support.postgres import Postgres
 from support.relay import REPOSITORY, Relay, binary, command, environment
 from support.wait import wait_for
@@ -20,16 +21,8 @@ from support.writer import insert
 README = (REPOSITORY / "README.md").read_text()
 
 
-def section(title: str) -> str:
-    return README.split(f"\n## {title}\n")[1].split("\n## ")[0]
-
-
-def blocks(language: str, text: str = README) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.M | re.S)
-
-
 def test_the_sql_runs(postgres: Postgres, db: str) -> None:
-    grants, event, decoding, message = blocks("sql")
+    grants, event, decoding, message = blocks(README, "sql")
     connection = postgres.connect(db)
     with connection, connection.cursor() as cursor:
         for role in ("shop", "relay"):
@@ -59,7 +52,7 @@ def test_the_sql_runs(postgres: Postgres, db: str) -> None:
 
 
 def test_the_file_of_settings_is_taken(tmp_path: pathlib.Path) -> None:
-    (text,) = blocks("json")
+    (text,) = blocks(README, "json")
     path = tmp_path / "relay.json"
     path.write_text(text)
     run = command("config", "print", "--json", "--config", str(path))
@@ -69,7 +62,7 @@ def test_the_file_of_settings_is_taken(tmp_path: pathlib.Path) -> None:
 
 
 def test_the_table_of_settings_is_the_programs() -> None:
-    rows = [row for row in section("Settings").splitlines() if row.startswith("| `")]
+    rows = [row for row in section(README, "Settings").splitlines() if row.startswith("| `")]
     named = {key for row in rows for key in re.findall(r"`([a-z_]+\.[a-z_*]+)`", row.split("|")[1])}
     flags = set(re.findall(r"^  --([a-z-]+)$", command("--help").stdout, re.M))
 
@@ -82,12 +75,7 @@ def test_the_table_of_settings_is_the_programs() -> None:
     }
 
 
-def commands(text: str = README) -> list[str]:
-    lines = [line for block in blocks("console", text) for line in block.splitlines()]
-    return [line[2:] for line in lines if line[:2] == "$ "]
-
-
-@pytest.mark.parametrize("line", commands())
+@pytest.mark.parametrize("line", commands(README))
 def test_the_commands_exist(line: str) -> None:
     subprocess.run(["bash", "-n", "-c", line], check=True)
     word = line.split()[0]
@@ -126,7 +114,7 @@ def test_the_runbook_is_carried_out(
             ["bash", "-c", line], env=env, capture_output=True, text=True, timeout=60, check=False
         )
 
-    lines = commands(section("Runbook"))
+    lines = commands(section(README, "Runbook"))
     assert lines[0] == "outbox-relay doctor" and run(lines[0]).returncode == HOLDS
     for line in lines[1:]:
         done = run(line)
@@ -139,7 +127,7 @@ def test_the_runbook_is_carried_out(
 
 
 def test_the_runbook_names_metrics_that_there_are(parked: Relay) -> None:
-    text = section("Runbook")
+    text = section(README, "Runbook")
     named = set(re.findall(r"\b(?:outbox_relay|process)_\w+", text))
     there = set(re.findall(r"^# TYPE (\w+) ", parked.get("/metrics")[1], re.M))
     assert named and named <= there, named - there
@@ -149,11 +137,10 @@ def test_the_runbook_names_metrics_that_there_are(parked: Relay) -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert (REPOSITORY / target).exists(), target
-    headings = re.findall(r"^#+ (.*)$", README, re.M)
-    places = {re.sub(r"[^a-z0-9 -]", "", each.lower()).replace(" ", "-") for each in headings}
-    assert set(re.findall(r"\]\(#([^)]+)\)", README)) <= places
+    for path, place in targets(README):
+        document = REPOSITORY / (path or "README.md")
+        assert document.exists(), path
+        assert not place or place in places(document.read_text()), f"{path}#{place}"
 
 
 def test_the_map_names_what_is_there() -> None:

@@ -21,20 +21,10 @@ from dataclasses import dataclass
 
 from support.postgres import MIGRATIONS, REPOSITORY, Postgres, PostgresError
 from support.relay import command
+from support.tools import ToolError
 
 NEWEST = len(list(MIGRATIONS.glob("*.up.sql")))
-_FETCH = REPOSITORY / "tests" / "tools" / "fetch"
 _TIMEOUT_S = 120.0
-
-
-class ToolError(Exception):
-    """The tool ended with an error; the text has its own words."""
-
-
-def fetched() -> pathlib.Path:
-    """The folder of the tools, fetched now if need be."""
-    done = subprocess.run([_FETCH], check=True, stdout=subprocess.PIPE, text=True)
-    return pathlib.Path(done.stdout.strip())
 
 
 class Java:
