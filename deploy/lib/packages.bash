@@ -7,7 +7,8 @@ packages_build=(build-essential cmake ninja-build pkg-config libpq-dev librdkafk
 packages_servers=(postgresql default-jre-headless maven kcat curl ca-certificates)
 packages_tests=(clang clang-format clang-tidy libclang-rt-14-dev libcmocka-dev python3
     python3-pip python3-pytest python3-pytest-xdist python3-psycopg2 python3-confluent-kafka
-    python3-yaml prometheus pgbouncer shellcheck iproute2 openssl debootstrap lintian systemd)
+    python3-yaml prometheus pgbouncer shellcheck iproute2 openssl debootstrap lintian systemd
+    systemd-container groff-base man-db mandoc)
 
 # packages_missing NAME...: those that are not installed, one a line.
 packages_missing() {

@@ -164,7 +164,7 @@ static int find_verb(const struct words *w, enum command command, const char *mi
 /* dead VERB [ID]; *ret_used: how many words. */
 static int choose_dead(struct cli *c, const struct words *w, size_t *ret_used, struct err *err)
 {
-    size_t verb;
+    size_t verb = 0;
     bool any = c->all || c->dead.filter.key != NULL || c->dead.filter.topic != NULL ||
                c->dead.filter.error != NULL;
     int rc = find_verb(w, COMMAND_DEAD, "list, show, retry or discard", &verb, ret_used, err);

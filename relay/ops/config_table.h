@@ -1,4 +1,5 @@
-/* The table of settings, and what turns a text into a checked value. Private to ops/config*.c. */
+/* The table of settings, and what turns a text into a checked value. Private to ops/config*.c and
+ * cli/manual*.c. */
 #ifndef OUTBOX_OPS_CONFIG_TABLE_H
 #define OUTBOX_OPS_CONFIG_TABLE_H
 

@@ -26,7 +26,7 @@ _ENVIRONMENT = {
     "LC_ALL": "C.UTF-8",
     "DEBIAN_FRONTEND": "noninteractive",
 }
-_PROXIES = ("http_proxy", "https_proxy", "no_proxy")
+PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 # Authorities that this machine was told to trust on its way to packages.
 _AUTHORITIES = pathlib.Path("/usr/local/share/ca-certificates")
 
@@ -38,11 +38,12 @@ class RootfsError(Exception):
 class Rootfs:
     """Of its own, unpacked by the constructor; gone with close()."""
 
-    def __init__(self) -> None:
+    def __init__(self, packed: pathlib.Path | None = None) -> None:
+        """packed: a tarball of a system, such as base("trixie"); Debian 12's otherwise."""
         self.path = pathlib.Path(tempfile.mkdtemp(prefix="outbox-rootfs-"))
         self._mounts: list[pathlib.Path] = []
         try:
-            _run(["tar", "-x", "-f", base(), "-C", self.path])
+            _run(["tar", "-x", "-f", packed or base(), "-C", self.path])
             for name in ("proc", "sys", "dev"):
                 self.mount(pathlib.Path("/", name), name)
         except BaseException:
@@ -93,22 +94,37 @@ class Rootfs:
             shutil.rmtree(self.path, ignore_errors=True)
 
 
-def base() -> pathlib.Path:
+def cache() -> pathlib.Path:
+    """What the tests keep from one run to the next."""
+    home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(home) / "outbox-relay"
+
+
+def forget_old(pattern: str, keep: int = 2) -> None:
+    """Removes from the cache what fits, but for those that were made or touched last."""
+    found = sorted(cache().glob(pattern), key=lambda path: path.stat().st_mtime)
+    for path in found[:-keep]:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
+
+
+def base(release: str = RELEASE) -> pathlib.Path:
     """The packed base system, made once into the user's cache: half a minute."""
-    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
-    packed = cache / "outbox-relay" / f"debian-{RELEASE}.tar"
-    with _one_at_a_time(packed.with_suffix(".lock")):
+    packed = cache() / f"debian-{release}.tar"
+    with one_at_a_time(packed.with_suffix(".lock")):
         if not packed.exists():
-            _make_base(packed)
+            _make_base(packed, release)
     return packed
 
 
-def _make_base(packed: pathlib.Path) -> None:
-    sources = _sources()
+def _make_base(packed: pathlib.Path, release: str) -> None:
+    sources = _sources(release)
     with tempfile.TemporaryDirectory(prefix="outbox-debootstrap-") as folder:
         root = pathlib.Path(folder) / "root"
         _run(
-            ["debootstrap", "--variant=minbase", "--include=ca-certificates", RELEASE, root]
+            ["debootstrap", "--variant=minbase", "--include=ca-certificates", release, root]
             + [sources[0].split()[0]],
             env={**os.environ, **_proxies()},
         )
@@ -133,8 +149,9 @@ def _make_base(packed: pathlib.Path) -> None:
         part.rename(packed)  # whole, or not there
 
 
-def _sources() -> list[str]:
-    """Where this machine gets Debian from: lines of "URI release component"."""
+def _sources(release: str) -> list[str]:
+    """Where that release is, by where this machine gets its own from: lines of "URI release
+    component"."""
     found = subprocess.run(
         ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)"]
         + ["Created-By: Packages", "Origin: Debian"],
@@ -145,15 +162,15 @@ def _sources() -> list[str]:
     lines = [line for line in found if line.split()[1].startswith(RELEASE)]
     if not lines:
         raise RootfsError(f"apt knows no source of Debian {RELEASE}: run apt-get update")
-    return lines
+    return [line.replace(f" {RELEASE}", f" {release}") for line in lines]
 
 
 def _proxies() -> dict[str, str]:
-    return {name: os.environ[name] for name in _PROXIES if name in os.environ}
+    return {name: os.environ[name] for name in PROXIES if name in os.environ}
 
 
 @contextlib.contextmanager
-def _one_at_a_time(path: pathlib.Path) -> Iterator[None]:
+def one_at_a_time(path: pathlib.Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
