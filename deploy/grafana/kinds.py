@@ -1,4 +1,4 @@
-"""Expressions, and the kinds of panels, as Grafana 10.3 and later has them in a dashboard's JSON."""
+"""Expressions, and the kinds of panels, in the JSON of Grafana 10.3 and later."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Json = dict[str, Any]
 OURS = 'namespace=~"$namespace", job="$job", instance=~"$instance"'
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 WIDTH = 24  # of Grafana's grid
-GREEN, AMBER, RED, BLUE = "green", "orange", "red", "blue"
+GREEN, AMBER, RED, BLUE, GREY = "green", "orange", "red", "blue", "#808080"
 
 # -- expressions -----------------------------------------------------------------------------------
 
@@ -47,6 +47,12 @@ def words(**texts: tuple[str, str]) -> list[Json]:
     return [{"type": "value", "options": options}]
 
 
+def nothing(text: str, color: str) -> Json:
+    """The same where no relay says anything."""
+    result = {"text": text, "color": color, "index": 9}
+    return {"type": "special", "options": {"match": "null+nan", "result": result}}
+
+
 PLAIN = steps((None, GREEN))
 NONE_IS_GOOD = steps((None, GREEN), (1, RED))
 IS_UP = words(_0=("away", RED), _1=("up", GREEN))
@@ -69,23 +75,25 @@ def panel(kind: str, title: str, width: int, targets: list[Json], **more: Any) -
 
 
 def stat(title: str, width: int, expression: str, *, unit: str = "short", **more: Any) -> Json:
-    """One number, coloured by its thresholds or words."""
+    """One number, coloured by its thresholds or words: that of now. What a relay said before it went
+    away is none."""
+    none = more.pop("none", ("no data", GREY))
     defaults = {
         "unit": unit,
         "color": {"mode": "thresholds"},
         "thresholds": more.pop("thresholds", PLAIN),
-        "mappings": more.pop("mappings", []),
-        "noValue": more.pop("none", "no data"),
+        "mappings": [*more.pop("mappings", []), nothing(*none)],
+        "noValue": none[0],
     }
     options = {
         "colorMode": "background",
-        "graphMode": more.pop("graph", "none"),
+        "graphMode": "none",
         "justifyMode": "auto",
         "orientation": "auto",
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
         "textMode": more.pop("text", "auto"),
     }
-    query = [target(expression, more.pop("legend", ""))]
+    query = [target(expression, more.pop("legend", ""), range=False, instant=True)]
     return panel(
         "stat", title, width, query, height=4, options=options, defaults=defaults, **more
     )

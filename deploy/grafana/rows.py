@@ -29,8 +29,9 @@ HEALTH = [
         4,
         f"{of('outbox_relay_owner')} == 1",
         legend="{{instance}}",
-        text="name",
-        none="nobody",
+        text="value_and_name",
+        mappings=words(_1=("owns it", GREEN)),
+        none=("nobody", RED),
         runbook="nobody-publishes",
     ),
     stat(
@@ -54,7 +55,6 @@ HEALTH = [
         f"max({of('outbox_relay_oldest_unpublished_age_seconds')})",
         unit="s",
         thresholds=steps((None, GREEN), (30, AMBER), (60, RED)),
-        graph="area",
         runbook="events-are-late",
     ),
     stat(
@@ -62,7 +62,6 @@ HEALTH = [
         3,
         f"max({of('outbox_relay_backlog_events')})",
         thresholds=steps((None, GREEN), (1000, AMBER)),
-        graph="area",
         runbook="events-are-late",
     ),
     stat(

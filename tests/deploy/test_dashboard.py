@@ -1,5 +1,5 @@
-"""The Grafana dashboard is what its generator makes of a running relay's metrics, leaves none of them
-out, and asks only for what a Prometheus that scrapes relays has."""
+"""The Grafana dashboard is what its generator makes of a running relay's metrics, leaves none of
+them out, and asks only for what a Prometheus that scrapes relays has."""
 
 from __future__ import annotations
 
@@ -85,7 +85,12 @@ def seen(
 
 def generate(metrics: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [FOLDER / "generate"], input=metrics, capture_output=True, text=True, timeout=30, check=False
+        [FOLDER / "generate"],
+        input=metrics,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
 
 
@@ -97,11 +102,11 @@ def test_it_is_what_is_generated_from_a_relays_metrics(seen: Seen) -> None:
 
 def test_a_metric_that_is_renamed_or_new_is_named(seen: Seen) -> None:
     metrics = seen.relays[0].get("/metrics")[1]
-    made = generate(metrics.replace("outbox_relay_parked_events", "outbox_relay_held_events"))
+    made = generate(metrics.replace("outbox_relay_ready", "outbox_relay_fit"))
     assert made.returncode == 65 and made.stdout == ""
     assert made.stderr.splitlines() == [
-        "deploy/grafana/generate: outbox_relay_held_events is among the metrics, and not shown",
-        "deploy/grafana/generate: outbox_relay_parked_events is shown, and is not among the metrics",
+        "deploy/grafana/generate: outbox_relay_fit is among the metrics, and not shown",
+        "deploy/grafana/generate: outbox_relay_ready is shown, and is not among the metrics",
     ]
 
 
