@@ -30,7 +30,7 @@ from support.rootfs import PROXIES, Rootfs, base, cache, forget_old, one_at_a_ti
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 RELEASES = {"12": "bookworm", "13": "trixie"}
-# By what debian:VERSION-slim is less than a bare Debian: no documents but licences, no packages kept.
+# What makes debian:VERSION-slim less than a bare Debian: licences alone, and no packages kept.
 SLIM = {
     "etc/dpkg/dpkg.cfg.d/docker": """\
 path-exclude /usr/share/doc/*

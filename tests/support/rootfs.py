@@ -107,7 +107,7 @@ class Rootfs:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _lay_over(self, system: pathlib.Path) -> None:
-        """What is written goes into memory; where the kernel cannot do that, all of it is copied."""
+        """What is written goes into memory; where the kernel cannot do that, all is copied."""
         room = pathlib.Path(tempfile.mkdtemp(prefix="outbox-upper-"))
         self._folders.append(room)
         _run(["mount", "-t", "tmpfs", "tmpfs", room])
