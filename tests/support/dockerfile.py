@@ -30,6 +30,23 @@ from support.rootfs import PROXIES, Rootfs, base, cache, forget_old, one_at_a_ti
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 RELEASES = {"12": "bookworm", "13": "trixie"}
+# What makes debian:VERSION-slim less than a bare Debian: licences alone, and no packages kept.
+SLIM = {
+    "etc/dpkg/dpkg.cfg.d/docker": """\
+path-exclude /usr/share/doc/*
+path-include /usr/share/doc/*/copyright
+path-exclude /usr/share/info/*
+path-exclude /usr/share/lintian/*
+path-exclude /usr/share/locale/*
+path-exclude /usr/share/man/*
+""",
+    "etc/apt/apt.conf.d/docker-clean": """\
+Dir::Cache::pkgcache "";
+Dir::Cache::srcpkgcache "";
+APT::Keep-Downloaded-Packages "false";
+DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb"; };
+""",
+}
 _VARIABLE = re.compile(r"\\(.)|\$(\w+)|\$\{(\w+)(?::-([^}]*))?\}")
 
 
@@ -170,21 +187,38 @@ class Build:
         head = next((i for i, each in enumerate(rest) if each.name == "COPY"), len(rest))
         runs = [i for i, each in enumerate(rest[:head]) if each.name == "RUN"]
         head = runs[-1] + 1 if runs else 0
-        made_of = [image, os.stat(packed).st_mtime_ns, self._given, rest[:head]]
+        texts = [each[1:] for each in rest[:head]]
+        made_of = [image, os.stat(packed).st_mtime_ns, SLIM, self._given, texts]
         digest = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
-        layer = cache() / f"layer-{digest}.tar"
+        layer = cache() / f"layer-{digest}"
         with one_at_a_time(cache() / "layers.lock"):
-            known = layer.exists()
-            debian = Rootfs(layer if known else packed)
-            self.stages[name] = stage = Stage(debian.path, debian)
-            for each in rest[:head]:
-                if not (known and each.name == "RUN"):
-                    self._carry_out(stage, each)
-            if known:
-                layer.touch()
-            elif head:
-                _keep(debian.path, layer)
+            if not layer.exists():
+                self._make_layer(packed, rest[:head], layer)
+            layer.touch()
+        debian = Rootfs(layer)
+        self.stages[name] = stage = Stage(debian.path, debian)
+        for each in rest[:head]:
+            if each.name != "RUN":
+                self._carry_out(stage, each)
         return stage, rest[head:]
+
+    def _make_layer(
+        self, packed: pathlib.Path, instructions: Sequence[Instruction], layer: pathlib.Path
+    ) -> None:
+        """The folder is there whole or not at all; those that were used last stay with it."""
+        part = layer.with_suffix(".part")
+        shutil.rmtree(part, ignore_errors=True)
+        debian = Rootfs(packed, part)
+        stage = Stage(debian.path, debian)
+        try:
+            _make_slim(debian.path)
+            for each in instructions:
+                self._carry_out(stage, each)
+            debian.unmount()
+            part.rename(layer)
+        finally:
+            debian.close()
+        forget_old("layer-*[0-9a-f]")
 
     def _carry_out(self, stage: Stage, instruction: Instruction) -> None:
         does: dict[str, Callable[[Stage, str], None]] = {
@@ -368,16 +402,16 @@ def _inside(stage: Stage, path: str) -> pathlib.Path:
     return folder
 
 
-def _keep(folder: pathlib.Path, layer: pathlib.Path) -> None:
-    """Whole or not at all; those that were used last stay with it."""
-    part = layer.with_suffix(".part")
-    done = subprocess.run(
-        ["tar", "-c", "--one-file-system", "-f", part, "-C", folder, "."],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise DockerfileError(f"the layer could not be kept: {done.stderr[-1000:]}")
-    part.rename(layer)
-    forget_old("layer-*.tar")
+def _make_slim(root: pathlib.Path) -> None:
+    for path, text in SLIM.items():
+        (root / path).write_text(text)
+    for name in ("doc/*/*", "info/*", "lintian/*", "locale/*", "man/*"):
+        for path in (root / "usr/share").glob(name):
+            if path.name == "copyright":
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+    for path in (root / "var/cache/apt").rglob("*.*"):
+        path.unlink()

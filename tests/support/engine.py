@@ -15,6 +15,7 @@ import ctypes
 import os
 import pathlib
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -34,9 +35,13 @@ class Container:
     """folder is made: a copy of the image's root, with what every engine puts into it."""
 
     def __init__(
-        self, image: Image, folder: pathlib.Path, hosts: Mapping[str, str] | None = None
+        self,
+        image: Image,
+        folder: pathlib.Path,
+        hosts: Mapping[str, str] | None = None,
+        files: Mapping[str, pathlib.Path] | None = None,
     ) -> None:
-        """hosts: more names in /etc/hosts."""
+        """hosts: more names in /etc/hosts. files: as if they were mounted, path there -> here."""
         self.root = folder / "root"
         self.config = config = image.config
         folder.mkdir(parents=True)
@@ -47,6 +52,11 @@ class Container:
         lines = "".join(f"{address} {name}\n" for name, address in every.items())
         (self.root / "etc/hosts").write_text(lines)
         (self.root / "etc/resolv.conf").write_text("")
+        for path, source in (files or {}).items():
+            target = self.root / path.lstrip("/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, target)
+            target.chmod(0o444)
         self._script = folder / "run"
         words = shlex.join([*self._head(), *config["Entrypoint"]])
         self._script.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
