@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 from support import examples
 from support.kafka import Kafka
 from support.oracle import Oracle, Record
@@ -44,6 +44,19 @@ def said(output: str, what: str) -> list[str]:
     """The rest of each line that begins so."""
     lines = output.splitlines()
     return [line.removeprefix(what).strip() for line in lines if line.startswith(what)]
+
+
+def left_to_read(bootstrap: str, group: str) -> int:
+    """The records of the topic that the group has not said it is done with."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group})
+    try:
+        numbers = consumer.list_topics(TOPIC, timeout=10).topics[TOPIC].partitions
+        places = [TopicPartition(TOPIC, number) for number in numbers]
+        ends = [consumer.get_watermark_offsets(place, timeout=10)[1] for place in places]
+        done = consumer.committed(places, timeout=10)
+        return sum(end - max(place.offset, 0) for end, place in zip(ends, done))
+    finally:
+        consumer.close()
 
 
 def once_more(bootstrap: str, records: list[Record]) -> None:
@@ -88,6 +101,7 @@ def test_an_example_tells_of_what_it_committed_and_hears_of_it_once(
         shown.append(f"{event} {headers['eventType']} {headers['traceparent']}")
     assert said(done.stdout, "received") == shown
     assert postgres.psql(db, "SELECT count(*) FROM outbox").strip() == "0"
+    assert left_to_read(kafka.bootstrap, f"example-{language}") == 0
 
     # Its next run begins with the same two again, and has handled four different ones at its end.
     once_more(kafka.bootstrap, list(oracle.records))
