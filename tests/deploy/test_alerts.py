@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from support.document import places
 from support.kafka import Kafka
-from support.markdown import anchors
 from support.postgres import Postgres
 from support.prometheus import FOLDER, TARGET_LABELS, Prometheus, labels_of, promtool, unknown
 from support.relay import REPOSITORY, Relay
@@ -70,7 +70,7 @@ def test_it_says_what_is_and_what_to_do(rule: dict[str, Any]) -> None:
     assert "$labels.job" in said["summary"]
     assert re.search(r"outbox-relay (doctor|status|check|dead list)", said["description"])
     page, anchor = said["runbook_url"].split("#")
-    assert anchor in anchors((REPOSITORY / page).read_text())
+    assert anchor in places((REPOSITORY / page).read_text())
 
 
 class Watched(NamedTuple):

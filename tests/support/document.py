@@ -29,6 +29,15 @@ def targets(text: str) -> list[tuple[str, str]]:
 
 
 def places(text: str) -> set[str]:
-    """What a link to a heading calls it."""
-    headings = re.findall(r"^#+ (.*)$", text, re.M)
-    return {re.sub(r"[^a-z0-9 _-]", "", each.lower()).replace(" ", "-") for each in headings}
+    """What a link to a heading calls it, as GitHub does: small letters, no punctuation but - and _,
+    blanks as -, and a number behind what was there before."""
+    found: set[str] = set()
+    outside = re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
+    for heading in re.findall(r"^#+ (.*)$", outside, re.M):
+        name = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        number, place = 0, name
+        while place in found:
+            number += 1
+            place = f"{name}-{number}"
+        found.add(place)
+    return found
