@@ -29,7 +29,9 @@ COMMON_LICENSE = re.compile(r"/usr/share/common-licenses/([\w.+-]*\w)")
 # What no program is linked with, but opens while it runs.
 OPENED = (
     "libgcc_s.so.1",  # by the C library, to end a thread
-    "sasl2/libgssapiv2.so",  # by librdkafka's libsasl2: sasl.mechanisms=GSSAPI
+    # By librdkafka's libsasl2, for sasl.mechanism=GSSAPI. There is no kinit for librdkafka to run:
+    # sasl.kerberos.min.time.before.relogin=0, and Kerberos itself reads KRB5_CLIENT_KTNAME.
+    "sasl2/libgssapiv2.so",
     "sasl2/libgssapiv2.so.2",
     "ossl-modules/legacy.so",  # by OpenSSL: ssl.providers=default,legacy, for old key stores
 )
