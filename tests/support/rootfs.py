@@ -38,12 +38,20 @@ class RootfsError(Exception):
 class Rootfs:
     """Of its own, unpacked by the constructor; gone with close()."""
 
-    def __init__(self, packed: pathlib.Path | None = None) -> None:
-        """packed: a tarball of a system, such as base("trixie"); Debian 12's otherwise."""
-        self.path = pathlib.Path(tempfile.mkdtemp(prefix="outbox-rootfs-"))
+    def __init__(
+        self, system: pathlib.Path | None = None, at: pathlib.Path | None = None
+    ) -> None:
+        """system: a packed one, such as base("trixie"), or a folder, which stays as it is; Debian
+        12's otherwise. at: where it is to be, in place of a temporary folder."""
+        self.path = at or pathlib.Path(tempfile.mkdtemp(prefix="outbox-rootfs-"))
+        self._folders = [self.path]
         self._mounts: list[pathlib.Path] = []
         try:
-            _run(["tar", "-x", "-f", packed or base(), "-C", self.path])
+            self.path.mkdir(exist_ok=True)
+            if system is not None and system.is_dir():
+                self._lay_over(system)
+            else:
+                _run(["tar", "-x", "-f", system or base(), "-C", self.path])
             for name in ("proc", "sys", "dev"):
                 self.mount(pathlib.Path("/", name), name)
         except BaseException:
@@ -85,13 +93,34 @@ class Rootfs:
             raise RootfsError(f"{' '.join(map(str, command))}: {done.stdout[-4000:]}")
         return done
 
-    def close(self) -> None:
+    def unmount(self) -> None:
+        """What is left is a folder."""
         for target in reversed(self._mounts):
             subprocess.run(["umount", "--recursive", "--lazy", target], check=False)
         self._mounts.clear()
+
+    def close(self) -> None:
+        self.unmount()
         # Never through a mount that is still there.
         if not any(os.path.ismount(self.path / name) for name in ("proc", "sys", "dev")):
-            shutil.rmtree(self.path, ignore_errors=True)
+            for folder in self._folders:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _lay_over(self, system: pathlib.Path) -> None:
+        """What is written goes into memory; where the kernel cannot do that, all is copied."""
+        room = pathlib.Path(tempfile.mkdtemp(prefix="outbox-upper-"))
+        self._folders.append(room)
+        _run(["mount", "-t", "tmpfs", "tmpfs", room])
+        self._mounts.append(room)
+        for name in ("upper", "work"):
+            (room / name).mkdir(mode=0o755)
+        options = f"lowerdir={system},upperdir={room}/upper,workdir={room}/work"
+        try:
+            _run(["mount", "-t", "overlay", "-o", options, "overlay", self.path])
+        except RootfsError:
+            _run(["cp", "-a", f"{system}/.", self.path])
+        else:
+            self._mounts.append(self.path)
 
 
 def cache() -> pathlib.Path:
