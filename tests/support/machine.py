@@ -46,7 +46,7 @@ class Machine:
 
     def __init__(self, folder: pathlib.Path) -> None:
         """folder: where it logs to."""
-        self._rootfs = Rootfs(packed=_packed())
+        self._rootfs = Rootfs(_packed())
         self.path = self._rootfs.path
         self._name = f"outbox-{os.getpid()}-{time.monotonic_ns() % 1000000}"
         self._cgroups = [
