@@ -105,7 +105,7 @@ def test_kafka_stops_and_an_alert_fires_until_it_is_back(
 ) -> None:
     both = 'sum(outbox_relay_owner{job="shop"}) == 1 and count(outbox_relay_ready == 1) == 2'
     wait_for(lambda: prometheus.query(both) and not prometheus.firing(), "a healthy pair")
-    watched.kafka.kill()
+    watched.kafka.stop()
     watched.scene.write(20)
     wait_for(lambda: "OutboxRelayKafkaDown" in prometheus.firing(), "the alert to fire")
     wait_for(lambda: "OutboxRelayStalled" in prometheus.firing(), "the stall to alert")
