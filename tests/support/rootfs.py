@@ -39,19 +39,19 @@ class Rootfs:
     """Of its own, unpacked by the constructor; gone with close()."""
 
     def __init__(
-        self, system: pathlib.Path | None = None, at: pathlib.Path | None = None
+        self, packed: pathlib.Path | None = None, at: pathlib.Path | None = None
     ) -> None:
-        """system: a packed one, such as base("trixie"), or a folder, which stays as it is; Debian
-        12's otherwise. at: where it is to be, in place of a temporary folder."""
+        """packed: a system, such as base("trixie"), or a folder of one, which stays as it is;
+        Debian 12's otherwise. at: where it is to be, in place of a temporary folder."""
         self.path = at or pathlib.Path(tempfile.mkdtemp(prefix="outbox-rootfs-"))
         self._folders = [self.path]
         self._mounts: list[pathlib.Path] = []
         try:
             self.path.mkdir(exist_ok=True)
-            if system is not None and system.is_dir():
-                self._lay_over(system)
+            if packed is not None and packed.is_dir():
+                self._lay_over(packed)
             else:
-                _run(["tar", "-x", "-f", system or base(), "-C", self.path])
+                _run(["tar", "-x", "-f", packed or base(), "-C", self.path])
             for name in ("proc", "sys", "dev"):
                 self.mount(pathlib.Path("/", name), name)
         except BaseException:
