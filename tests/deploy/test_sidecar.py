@@ -29,21 +29,14 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="containers are made b
 CONNECTIONS = 3  # of a relay, as deploy/README.md has it
 
 
-@pytest.fixture(scope="module")
-def _kafka() -> Iterator[Kafka]:
-    # A killed broker may come back only when the controller has given up its last life.
-    quick = {"broker.session.timeout.ms": "1500", "broker.heartbeat.interval.ms": "300"}
-    with Kafka(settings=quick) as cluster:
-        yield cluster
-
-
 @pytest.fixture
-def kafka(_kafka: Kafka) -> Kafka:
-    """One that these tests may hurt, and whole again at the start of each."""
-    if not _kafka.running():
-        _kafka.start()
-    _kafka.resume()
-    return _kafka
+def kafka(kafka: Kafka) -> Iterator[Kafka]:
+    """The shared one, hurt here and left whole: another's start would take longer than any test."""
+    yield kafka
+    if kafka.running():
+        kafka.resume()
+    else:
+        kafka.start()
 
 
 @pytest.fixture
@@ -151,6 +144,24 @@ def test_a_relay_that_is_killed_is_started_again(scene: SidecarScene) -> None:
     settle(scene, pod, max_duplicates=WINDOW)
 
 
+def test_a_relay_that_hangs_is_started_again(scene: SidecarScene) -> None:
+    """Once the livenessProbe has failed as often as it may. It does not hear SIGTERM either."""
+
+    def hurry(spec: dict[str, Any]) -> None:
+        spec["terminationGracePeriodSeconds"] = 1
+        spec["initContainers"][0]["livenessProbe"]["timeoutSeconds"] = 1
+
+    pod = started(scene.pod(change=hurry))
+    scene.flow(20)
+    pod[RELAY].container.signal(signal.SIGSTOP)
+    wait_for(lambda: pod[RELAY].lives == 2, "its restart")
+    first_life = [each.what for each in pod.history if each.who == RELAY][2:6]
+    assert first_life == ["failed its livenessProbe", "SIGTERM", "SIGKILL", "ended -9"]
+    scene.flow(20)
+    assert pod[ORDERS].lives == 1 and pod[RELAY].lives == 2, pod.story()
+    settle(scene, pod, max_duplicates=WINDOW)
+
+
 def test_a_grace_period_that_is_too_short_loses_nothing(scene: SidecarScene) -> None:
     """Kafka hangs, so that the drain cannot end: SIGKILL in the midst of it."""
 
@@ -182,7 +193,7 @@ def settle(scene: SidecarScene, pod: Pod, max_duplicates: int = 0) -> None:
 def test_kafka_away_leaves_the_pod_ready_and_the_relay_running(scene: SidecarScene) -> None:
     """Not when it is away at the start, nor when it hangs later, for longer than the
     probes bear failures. The service goes on committing, and all of it comes out afterwards."""
-    scene.kafka.kill()
+    scene.kafka.stop()
     pod = started(scene.pod())
     relay = scene.relay_of(pod)
     relay.wait_metric("kafka_up", 0)

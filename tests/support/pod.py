@@ -240,11 +240,11 @@ class Pod:
             return
         startup = member.probers.get("startupProbe")
         if not member.started and (startup is None or startup.healthy):
-            member.started = True
-            if startup is not None:
-                self._tell(member.name, "passed its startupProbe")
             for kind in ("livenessProbe", "readinessProbe"):
                 self._probe(member, kind)
+            member.started = True  # after its probes are there, which say whether it is ready
+            if startup is not None:
+                self._tell(member.name, "passed its startupProbe")
         for kind in ("startupProbe", "livenessProbe"):
             prober = member.probers.get(kind)
             if prober is not None and prober.failed:
@@ -289,6 +289,7 @@ class Pod:
     def _forget_probes(self, member: Member) -> None:
         for prober in member.probers.values():
             prober.end()
+        member.probers = {}
 
     def _end(self, member: Member, deadline: float) -> None:
         if member.running and member.container is not None:

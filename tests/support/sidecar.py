@@ -49,6 +49,7 @@ class SidecarScene(Scene):
     def __init__(self, postgres: Postgres, kafka: Kafka, folder: pathlib.Path) -> None:
         super().__init__(postgres, kafka, folder)
         self.pods: list[Pod] = []
+        self._reader: Any = None
         self._images = {
             "outbox-relay": Image(
                 ["/opt/outbox-relay"],
@@ -113,7 +114,11 @@ class SidecarScene(Scene):
 
     def written(self) -> int:
         """How many events were committed so far; the oracle knows them from then on."""
-        rows = self.sql("SELECT id::text, %s, key FROM written ORDER BY n", self.topic)
+        if self._reader is None:  # one connection: this is asked all the time
+            self._reader = self.postgres.connect(self.db, autocommit=True)
+        with self._reader.cursor() as cursor:
+            cursor.execute("SELECT id::text, %s, key FROM written ORDER BY n", (self.topic,))
+            rows = cursor.fetchall()
         self.told(row for row in rows if row[0] not in self.oracle.events)
         return len(rows)
 
@@ -134,6 +139,8 @@ class SidecarScene(Scene):
         """No relay may have had a sanitizer's finding, in any of its lives."""
         for pod in self.pods:
             pod.kill()
+        if self._reader is not None:
+            self._reader.close()
         super().close()
         for log in self._folder.glob(f"pod-*/{RELAY}-*/log"):
             text = log.read_text(errors="replace")
