@@ -125,7 +125,7 @@ static void conn_lost_now(struct pg_conn *c)
     /* What we do not like about a server it is not asked about ten times a second. */
     if (was_up && (c->broke || clock_boot_ms() - c->up_at >= settled_ms))
         backoff_reset(&c->backoff);
-    c->lost = c->broke = c->again = false;
+    c->lost = c->broke = false;
     c->last_words.class = ERR_NONE;
     c->paused = false;
     c->resumed = false;
@@ -270,7 +270,6 @@ static void came_up(struct pg_conn *c)
     const char *host = PQhost(c->pq);
 
     c->state = CONN_UP;
-    c->again = false;
     c->idle_since = clock_boot_ms();
     (void)snprintf(c->where, sizeof c->where, "%s:%s/%s", host != NULL ? host : "",
                    PQport(c->pq) != NULL ? PQport(c->pq) : "", PQdb(c->pq));
@@ -284,21 +283,9 @@ static void came_up(struct pg_conn *c)
     c->callbacks.on_up(c->arg);
 }
 
-/* The server was faster than libpq returned, so that a refused certificate was not looked at: once
- * more, and nobody is told of the first time. */
-static void connect_again(struct pg_conn *c)
-{
-    c->again = true;
-    drop_watch(c);
-    PQfinish(c->pq);
-    c->pq = NULL;
-    conn_connect(c);
-}
-
 static void poll_connect(struct pg_conn *c)
 {
-    tls_watch(c->pq, &c->tls);
-    switch (PQconnectPoll(c->pq)) {
+    switch (tls_connect_poll(c->pq, &c->tls)) {
     case PGRES_POLLING_READING:
         if (make_watch(c, UV_READABLE) == 0)
             return;
@@ -314,10 +301,7 @@ static void poll_connect(struct pg_conn *c)
     case PGRES_POLLING_ACTIVE:
         break;
     }
-    if (!c->again && tls_is_unknown(c->pq, &c->tls))
-        connect_again(c);
-    else
-        conn_lose_by_libpq(c);
+    conn_lose_by_libpq(c);
 }
 
 /* Notices are for people at a prompt, but for the last words of a server that ends an idle session.

@@ -56,7 +56,6 @@ struct pg_conn {
     struct backoff backoff;
     char where[256];
     struct tls_why tls;
-    bool again; /* its verification was not seen, and is repeated */
 
     const char *before; /* goes before each statement, NULL for nothing */
     struct request *head, **tail;

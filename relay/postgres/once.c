@@ -3,6 +3,8 @@
 #include "postgres/pg_error.h"
 #include "postgres/tls.h"
 
+#include <string.h>
+
 int once_open(PGconn **ret, const char *uri, const char *name, struct err *err)
 {
     const char *const keys[] = {"dbname", "fallback_application_name", "connect_timeout", NULL};
@@ -21,8 +23,7 @@ int once_connect(PGconn **ret, const char *const *keys, const char *const *value
         return err_set(err, ERR_NOMEM, "out of memory");
     if (PQstatus(*ret) == CONNECTION_OK)
         return 0;
-    /* Twice, since it is not seen in the rare case that the server is faster than libpq. */
-    for (int i = 0; i < 2 && tls_is_unknown(*ret, &why); i++)
+    if (strstr(PQerrorMessage(*ret), "certificate verify failed") != NULL)
         tls_find_out(keys, values, &why);
     return pg_error_of_conn(err, *ret, why.text);
 }

@@ -2,9 +2,12 @@
 
 #include "tls/certificate.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/ssl.h>
 #include <poll.h>
-#include <string.h>
+#include <stdbool.h>
+#include <sys/socket.h>
 
 #define FIND_OUT_MS 5000
 
@@ -32,18 +35,30 @@ static int verify(X509_STORE_CTX *store, void *arg)
     return ok;
 }
 
-void tls_watch(PGconn *conn, struct tls_why *why)
+static void cork(int fd, int on)
 {
-    SSL *ssl = PQsslStruct(conn, "OpenSSL");
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_CORK, &on, sizeof on);
+}
 
+PostgresPollingStatusType tls_connect_poll(PGconn *conn, struct tls_why *why)
+{
+    /* One call makes OpenSSL's object, sends the first message and looks for the answer. Held back
+     * in the kernel, that message has none before the object is watched. */
+    bool begins = PQstatus(conn) == CONNECTION_SSL_STARTUP && PQsslStruct(conn, "OpenSSL") == NULL;
+    int fd = PQsocket(conn);
+    PostgresPollingStatusType status;
+    SSL *ssl;
+
+    if (begins)
+        cork(fd, 1);
+    status = PQconnectPoll(conn);
+    ssl = PQsslStruct(conn, "OpenSSL");
     why->conn = conn;
     if (ssl != NULL) /* its context is of this connection alone */
         SSL_CTX_set_cert_verify_callback(SSL_get_SSL_CTX(ssl), verify, why);
-}
-
-bool tls_is_unknown(const PGconn *failed, const struct tls_why *why)
-{
-    return why->text[0] == '\0' && strstr(PQerrorMessage(failed), "certificate verify failed");
+    if (begins && PQsocket(conn) == fd)
+        cork(fd, 0);
+    return status;
 }
 
 /* False where the server takes too long. */
@@ -60,8 +75,7 @@ void tls_find_out(const char *const *keys, const char *const *values, struct tls
     bool goes_on = conn != NULL && wait_for(conn, POLLOUT);
 
     while (goes_on && why->text[0] == '\0') {
-        tls_watch(conn, why);
-        switch (PQconnectPoll(conn)) {
+        switch (tls_connect_poll(conn, why)) {
         case PGRES_POLLING_READING:
             goes_on = wait_for(conn, POLLIN);
             break;
