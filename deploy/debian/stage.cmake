@@ -13,9 +13,11 @@ file(COPY ${debian}/relay.json DESTINATION ${root}/etc/outbox-relay ${plain})
 file(MAKE_DIRECTORY ${root}/etc/outbox-relay/credentials)
 file(CHMOD ${root}/etc/outbox-relay/credentials PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE)
 
-file(MAKE_DIRECTORY ${root}/lib)
-file(RENAME ${root}/usr/lib/systemd ${root}/lib/systemd)
+# As they are: those that were installed name cpack's own folder.
+set(units ${CPACK_OUTBOX_SOURCE}/deploy/systemd)
 file(REMOVE_RECURSE ${root}/usr/lib)
+file(COPY ${units}/outbox-relay.service ${units}/outbox-relay@.service
+  DESTINATION ${root}/lib/systemd/system ${plain})
 
 file(REMOVE ${doc}/LICENSE)
 file(COPY ${debian}/copyright ${debian}/README.Debian ${debian}/changelog DESTINATION ${doc} ${plain})
