@@ -93,6 +93,7 @@ def seen(
     with scene.load(threads=1, pause_s=0.05):
         relays[0].wait_metric("parked_events", 1)
         wait_for(lambda: PUBLISHED in relays[0].metrics(), "an event to be published")
+        wait_for(lambda: len(prometheus.query("up == 1")) == 2, "both to be scraped")
         yield Seen(relays, prometheus)
     prometheus.close()
     scene.close()
