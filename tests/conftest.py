@@ -15,10 +15,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from support.certificates import Certificates
 from support.kafka import Kafka
 from support.oracle import Oracle
 from support.postgres import Postgres
 from support.relay import Relay, binary
+from support.secured_kafka import SecuredKafka
+from support.secured_postgres import SecuredPostgres
 
 
 def _make_none_immortal() -> None:
@@ -46,6 +49,25 @@ def kafka() -> Iterator[Kafka]:
     """One broker, shared likewise."""
     with Kafka() as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="session")
+def secured_kafka(certificates: Certificates) -> Iterator[SecuredKafka]:
+    """Shared."""
+    with SecuredKafka(certificates) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def secured_postgres(certificates: Certificates) -> Iterator[SecuredPostgres]:
+    """A test that has it show another certificate has it show the good one again."""
+    with SecuredPostgres(certificates) as server:
+        yield server
 
 
 @pytest.fixture

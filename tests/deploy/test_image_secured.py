@@ -18,18 +18,14 @@ AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 SECRETS = "/run/secrets/outbox-relay"
 
 
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return Certificates(tmp_path_factory.mktemp("certificates"))
-
-
 @pytest.fixture
-def scene(certificates: Certificates, tmp_path: pathlib.Path) -> Iterator[Scene]:
-    with SecuredPostgres(certificates) as postgres, SecuredKafka(certificates) as kafka:
-        made = Scene(postgres, kafka, tmp_path)
-        postgres.psql(made.db, f"SELECT outbox_grant('relay', '{SCRAM}')")
-        yield made
-        made.close()
+def scene(
+    secured_postgres: SecuredPostgres, secured_kafka: SecuredKafka, tmp_path: pathlib.Path
+) -> Iterator[Scene]:
+    made = Scene(secured_postgres, secured_kafka, tmp_path)
+    secured_postgres.psql(made.db, f"SELECT outbox_grant('relay', '{SCRAM}')")
+    yield made
+    made.close()
 
 
 def test_events_by_tls_and_scram_where_the_images_authorities_vouch_for_the_servers(

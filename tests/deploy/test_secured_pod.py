@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
-from collections.abc import Iterator
 
 import pytest
 from support import newer_librdkafka
@@ -22,23 +21,6 @@ _SESSIONS = """
 SELECT ssl FROM pg_stat_activity JOIN pg_stat_ssl USING (pid)
 WHERE datname = current_database() AND usename = %s
 """
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return Certificates(tmp_path_factory.mktemp("certificates"))
-
-
-@pytest.fixture(scope="module")
-def secured_kafka(certificates: Certificates) -> Iterator[SecuredKafka]:
-    with SecuredKafka(certificates) as cluster:
-        yield cluster
-
-
-@pytest.fixture(scope="module")
-def secured_postgres(certificates: Certificates) -> Iterator[SecuredPostgres]:
-    with SecuredPostgres(certificates) as server:
-        yield server
 
 
 @pytest.mark.parametrize("listener", WAYS)

@@ -6,7 +6,6 @@ import pathlib
 from collections.abc import Callable, Iterator
 
 import pytest
-from support.certificates import Certificates
 from support.debezium import Debezium
 from support.kafka import Kafka
 from support.mock_kafka import MockKafka
@@ -14,8 +13,6 @@ from support.oracle import Oracle
 from support.postgres import Postgres
 from support.relay import Relay
 from support.outbox import Outbox
-from support.secured_kafka import SecuredKafka
-from support.secured_postgres import SecuredPostgres
 from support.slot import SlotScene
 from support.wal import SERVER, WalScene
 
@@ -90,22 +87,3 @@ def debezium(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def mock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MockKafka]:
     with MockKafka(tmp_path_factory.mktemp("mock")) as cluster:
         yield cluster
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return Certificates(tmp_path_factory.mktemp("certificates"))
-
-
-@pytest.fixture(scope="session")
-def secured_kafka(certificates: Certificates) -> Iterator[SecuredKafka]:
-    """Shared."""
-    with SecuredKafka(certificates) as cluster:
-        yield cluster
-
-
-@pytest.fixture(scope="module")
-def secured_postgres(certificates: Certificates) -> Iterator[SecuredPostgres]:
-    """A test that has it show another certificate has it show the good one again."""
-    with SecuredPostgres(certificates) as server:
-        yield server
