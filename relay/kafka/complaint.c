@@ -1,5 +1,6 @@
 #include "kafka/complaint.h"
 
+#include "kafka/kafka_conf.h"
 #include "kafka/kafka_error.h"
 #include "tls/certificate.h"
 
@@ -89,11 +90,6 @@ static struct parts parts_of(const char *text)
     return p;
 }
 
-static bool property(const rd_kafka_conf_t *conf, const char *name, char *ret, size_t size)
-{
-    return rd_kafka_conf_get(conf, name, ret, &size) == RD_KAFKA_CONF_OK && ret[0] != '\0';
-}
-
 static bool has(const struct parts *p, const char *words)
 {
     return memmem(p->what, p->what_len, words, strlen(words)) != NULL;
@@ -120,10 +116,10 @@ static bool tell_refusal(struct complaint *c, const struct parts *p, const rd_ka
         found = has(p, refusals[i]);
     if (!found)
         return false;
-    if (!property(conf, "ssl.certificate.location", file, sizeof file)) {
+    if (!kafka_conf_value(conf, "ssl.certificate.location", file, sizeof file)) {
         (void)snprintf(what, sizeof what, "%s",
-                       property(conf, "ssl.keystore.location", file, sizeof file) ||
-                               property(conf, "ssl.certificate.pem", file, sizeof file)
+                       kafka_conf_value(conf, "ssl.keystore.location", file, sizeof file) ||
+                               kafka_conf_value(conf, "ssl.certificate.pem", file, sizeof file)
                            ? "the broker refuses the client certificate"
                            : none);
     } else {
@@ -250,7 +246,7 @@ void complaint_ask(rd_kafka_conf_t *conf)
     char verifies[8];
 
     /* Without TLS in librdkafka there is nothing to ask for. */
-    if (property(conf, "enable.ssl.certificate.verification", verifies, sizeof verifies) &&
+    if (kafka_conf_value(conf, "enable.ssl.certificate.verification", verifies, sizeof verifies) &&
         strcmp(verifies, "true") == 0)
         (void)rd_kafka_conf_set_ssl_cert_verify_cb(conf, verify);
 }

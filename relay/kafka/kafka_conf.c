@@ -75,10 +75,10 @@ static const struct rule {
 static const char *const internals[] = {"ut_handle_ProduceResponse", "enabled_events",
                                         "internal.termination.signal"};
 
-static bool get(rd_kafka_conf_t *conf, const char *name, char *ret, size_t size)
+bool kafka_conf_value(const rd_kafka_conf_t *conf, const char *name, char *ret, size_t size)
 {
     ret[0] = '\0';
-    return rd_kafka_conf_get(conf, name, ret, &size) == RD_KAFKA_CONF_OK;
+    return rd_kafka_conf_get(conf, name, ret, &size) == RD_KAFKA_CONF_OK && ret[0] != '\0';
 }
 
 static int set(rd_kafka_conf_t *conf, const struct sink_property *p, struct err *err)
@@ -107,7 +107,7 @@ static int check_rules(rd_kafka_conf_t *conf, const struct sink_property *p, str
 
     for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
         const struct rule *r = &rules[i];
-        bool is_set = get(conf, r->name, value, sizeof value) && value[0] != '\0';
+        bool is_set = kafka_conf_value(conf, r->name, value, sizeof value);
 
         if (r->demand == UNSET && is_set)
             return err_set(err, ERR_CONFIG, "kafka.%s: refused: %s; leave it out", p->name, r->why);
@@ -151,7 +151,7 @@ static int check_bootstrap(rd_kafka_conf_t *conf, struct err *err)
     char list[VALUE_MAX];
     size_t len;
 
-    if (!get(conf, "metadata.broker.list", list, sizeof list) || list[0] == '\0')
+    if (!kafka_conf_value(conf, "metadata.broker.list", list, sizeof list))
         return err_set(err, ERR_CONFIG,
                        "kafka.bootstrap.servers: not set; name at least one broker as host:port "
                        "(environment: OUTBOX_KAFKA_BOOTSTRAP_SERVERS)");
@@ -194,14 +194,14 @@ static int check_queue(rd_kafka_conf_t *conf, const struct sink_options *options
     char value[VALUE_MAX];
     uint64_t n;
 
-    (void)get(conf, "queue.buffering.max.messages", value, sizeof value);
+    (void)kafka_conf_value(conf, "queue.buffering.max.messages", value, sizeof value);
     n = strtoull(value, NULL, 10);
     if (n != 0 && n < options->window_events) /* 0: no limit */
         return err_set(err, ERR_CONFIG,
                        "kafka.queue.buffering.max.messages: refused: %llu is less than "
                        "window.events (%u), the queue would fill before the window; leave it out",
                        (unsigned long long)n, options->window_events);
-    (void)get(conf, "queue.buffering.max.kbytes", value, sizeof value);
+    (void)kafka_conf_value(conf, "queue.buffering.max.kbytes", value, sizeof value);
     n = strtoull(value, NULL, 10);
     if (n < options->window_bytes / 1024)
         return err_set(err, ERR_CONFIG,

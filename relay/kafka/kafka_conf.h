@@ -9,6 +9,8 @@
 #include "kafka/sink.h"
 
 #include <librdkafka/rdkafka.h>
+#include <stdbool.h>
+#include <stddef.h>
 
 /* The caller owns *ret until rd_kafka_new takes it. Errors: ERR_CONFIG, naming the property. */
 int kafka_conf_new(const struct sink_options *options, rd_kafka_conf_t **ret, struct err *err);
@@ -18,5 +20,8 @@ int kafka_conf_new(const struct sink_options *options, rd_kafka_conf_t **ret, st
  * owns *ret. Errors: ERR_CONFIG with librdkafka's own text. */
 int kafka_conf_producer(const struct sink_options *options, bool offline, rd_kafka_t **ret,
                         struct err *err);
+
+/* True where the property is set and not empty. ret holds its value, cut to fit, or "". */
+bool kafka_conf_value(const rd_kafka_conf_t *conf, const char *name, char *ret, size_t size);
 
 #endif

@@ -1,5 +1,7 @@
 #include "kafka/tls_files.h"
 
+#include "kafka/kafka_conf.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,11 +17,6 @@ static const struct tls_file {
     {"ssl.key.location", HOLDS_KEY},          {"ssl.keystore.location", HOLDS_STORE},
     {"ssl.crl.location", HOLDS_CERTIFICATES},
 };
-
-static bool get(const rd_kafka_conf_t *conf, const char *name, char *ret, size_t size)
-{
-    return rd_kafka_conf_get(conf, name, ret, &size) == RD_KAFKA_CONF_OK && ret[0] != '\0';
-}
 
 /* Its beginning, and 0; else errno. Directories, which ssl.ca.location may be, count as read. */
 static int read_head(const char *path, bool may_be_directory, char *ret, size_t size)
@@ -45,14 +42,14 @@ static int explain_key(const rd_kafka_conf_t *conf, const char *path, const char
 {
     char other[512];
     char password[512];
-    bool has_password = get(conf, "ssl.key.password", password, sizeof password);
+    bool has_password = kafka_conf_value(conf, "ssl.key.password", password, sizeof password);
 
+    (void)kafka_conf_value(conf, "ssl.certificate.location", other, sizeof other);
     if (strstr(said, "key values mismatch") != NULL)
         return err_set(err, ERR_CONFIG,
                        "kafka.ssl.key.location: the key in %s is not that of the certificate in "
                        "kafka.ssl.certificate.location (%s); set both to files of one pair",
-                       path,
-                       get(conf, "ssl.certificate.location", other, sizeof other) ? other : "");
+                       path, other);
     if (strstr(head, "ENCRYPTED") != NULL)
         return err_set(err, ERR_CONFIG,
                        "kafka.ssl.key.location: the key in %s is encrypted, and %s", path,
@@ -83,7 +80,7 @@ bool tls_files_explain(const rd_kafka_conf_t *conf, const char *said, struct err
     for (size_t i = 0; f == NULL && i < sizeof files / sizeof *files; i++)
         if (strncmp(said, files[i].property, strlen(files[i].property)) == 0)
             f = &files[i];
-    if (f == NULL || !get(conf, f->property, path, sizeof path))
+    if (f == NULL || !kafka_conf_value(conf, f->property, path, sizeof path))
         return false;
     error = read_head(path, strcmp(f->property, "ssl.ca.location") == 0, head, sizeof head);
     if (error != 0)
