@@ -111,6 +111,20 @@ static void entry(struct buf *b, const char *name)
     buf_printf(b, "\n");
 }
 
+struct item {
+    const char *name;
+    const char *text;
+};
+
+static void list(struct buf *b, const struct item *items, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        entry(b, items[i].name);
+        plain(b, items[i].text);
+        buf_printf(b, "\n");
+    }
+}
+
 /* ---- out of the tables ---- */
 
 /* A part of a command's help: usage, prose or examples. */
@@ -220,18 +234,13 @@ static void exits(struct buf *b)
     section(b, "EXIT STATUS");
     for (size_t i = 0; i < COMMAND_EXITS; i++) {
         (void)snprintf(code, sizeof code, "%d", command_exits[i].code);
-        entry(b, code);
-        plain(b, command_exits[i].meaning);
-        buf_printf(b, "\n");
+        list(b, &(struct item){code, command_exits[i].meaning}, 1);
     }
 }
 
 /* ---- of the page alone ---- */
 
-static const struct {
-    const char *name;
-    const char *text;
-} variables[] = {
+static const struct item variables[] = {
     {"OUTBOX_CONFIG", "The file of settings, where --config does not say."},
     {"OUTBOX_NAME", "The setting of that name: SETTINGS says which. A name that is no setting is "
                     "refused."},
@@ -242,10 +251,7 @@ static const struct {
                                      "and that it lives."},
 };
 
-static const struct {
-    const char *name;
-    const char *text;
-} files[] = {
+static const struct item files[] = {
     {"/etc/outbox-relay/relay.json", "The settings of outbox-relay.service."},
     {"/etc/outbox-relay/NAME.json",
      "The settings of outbox-relay@NAME.service: an instance for each outbox. On one host each\n"
@@ -285,11 +291,7 @@ static const char notes_text[] =
 static void tail(struct buf *b)
 {
     section(b, "FILES");
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        entry(b, files[i].name);
-        plain(b, files[i].text);
-        buf_printf(b, "\n");
-    }
+    list(b, files, sizeof files / sizeof *files);
     section(b, "SYSTEMD");
     plain(b, service_text);
     block(b, service_steps, 0);
@@ -317,11 +319,7 @@ void manual_page(struct buf *b, const char *date)
     commands(b);
     settings(b);
     section(b, "ENVIRONMENT");
-    for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) {
-        entry(b, variables[i].name);
-        plain(b, variables[i].text);
-        buf_printf(b, "\n");
-    }
+    list(b, variables, sizeof variables / sizeof *variables);
     section(b, "SIGNALS");
     plain(b, command_signals);
     exits(b);
