@@ -1,5 +1,6 @@
 #include "postgres/pg_error.h"
 
+#include "postgres/tls.h"
 #include "tls/certificate.h"
 
 #include <stdbool.h>
@@ -10,7 +11,6 @@
 #define LOGIN_REMEDY                                                                               \
     "check that the role may log in, its password and pg_hba.conf; a passfile is read at each "    \
     "login"
-#define ROOT_SETTING "sslrootcert of postgres.uri (or PGSSLROOTCERT)"
 #define READ_ONLY_REMEDY                                                                           \
     "rows cannot be acknowledged on a standby, or with default_transaction_read_only: name the "   \
     "primary, or all hosts, in postgres.uri"
@@ -94,7 +94,7 @@ static const struct sign {
     const char *remedy; /* NULL where the words say it */
 } signs[] = {
     {"certificate verify failed", ERR_UNAVAILABLE,
-     "check " ROOT_SETTING ", and that the server's certificate is still valid"},
+     "check " TLS_ROOT_SETTING ", and that the server's certificate is still valid"},
     {"does not match host name", ERR_UNAVAILABLE,
      "name the server in postgres.uri as its certificate does, or have that name added to the "
      "certificate"},
@@ -102,7 +102,7 @@ static const struct sign {
      "switch TLS on there (ssl = on, with a certificate), or correct the address or sslmode in "
      "postgres.uri"},
     {"root certificate file", ERR_CONFIG,
-     "name a file with the certificate of the server's CA, in PEM, in " ROOT_SETTING},
+     "name a file with the certificate of the server's CA, in PEM, in " TLS_ROOT_SETTING},
     {"certificate present, but not private key file", ERR_CONFIG,
      "name the file of its key in sslkey of postgres.uri (or PGSSLKEY)"},
     {"has group or world access", ERR_CONFIG, NULL},

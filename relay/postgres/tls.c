@@ -28,7 +28,7 @@ static int verify(X509_STORE_CTX *store, void *arg)
                             .der = der,
                             .len = len > 0 ? (size_t)len : 0,
                             .host = PQhost(why->conn),
-                            .trust = "sslrootcert of postgres.uri (or PGSSLROOTCERT)",
+                            .trust = TLS_ROOT_SETTING,
                             .address = "postgres.uri",
                         });
     OPENSSL_free(der);

@@ -7,6 +7,9 @@
 
 #include <libpq-fe.h>
 
+/* What names the authorities that vouch for a server, as an operator sets it. */
+#define TLS_ROOT_SETTING "sslrootcert of postgres.uri (or PGSSLROOTCERT)"
+
 struct tls_why {
     char text[640]; /* why the certificate was refused and what to do, "" where it was not */
     const PGconn *conn;
