@@ -145,12 +145,6 @@ static void counter(struct buf *b, const char *name, const char *help, uint64_t 
     metrics_sample_u64(b, name, NULL, value);
 }
 
-static void gauge(struct buf *b, const char *name, const char *help, double value)
-{
-    metrics_family(b, name, METRIC_GAUGE, help);
-    metrics_sample_double(b, name, NULL, value);
-}
-
 /* What the database says of itself. Before it has said so there is no sample: 0 would be good news.
  */
 static void gauge_if(struct buf *b, const char *name, const char *help, bool known, double value)
@@ -158,6 +152,11 @@ static void gauge_if(struct buf *b, const char *name, const char *help, bool kno
     metrics_family(b, name, METRIC_GAUGE, help);
     if (known)
         metrics_sample_double(b, name, NULL, value);
+}
+
+static void gauge(struct buf *b, const char *name, const char *help, double value)
+{
+    gauge_if(b, name, help, true, value);
 }
 
 static void published(struct relay *r, struct buf *b)
