@@ -183,7 +183,7 @@ const struct command_exit command_exits[COMMAND_EXITS] = {
     {69, "a server cannot be reached (check, status, doctor)"},
     {70, "a bug in outbox-relay"},
     {75, "something holds events back (doctor)"},
-    {77, "a right is missing"},
+    {77, "a right is missing, or a login is refused (check, doctor)"},
     {78, "a wrong setting, or a table that does not fit"},
 };
 
